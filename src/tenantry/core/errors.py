@@ -9,11 +9,12 @@ class TenantryError(Exception):
     """A refusal with a stable code, a sentence for a person, and what to do next."""
 
     code = "error"
+    sentence = "This was refused."
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        self.message = message or self.sentence
         self.hint = hint
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
@@ -23,12 +24,14 @@ class NotFound(TenantryError):
     """No such thing in this scope; another tenant's things do not exist."""
 
     code = "not_found"
+    sentence = "There is no such thing here."
 
 
 class Conflict(TenantryError):
     """What was read has changed since: read again and retry."""
 
     code = "conflict"
+    sentence = "It was changed meanwhile."
 
 
 class Invalid(TenantryError):
@@ -53,12 +56,14 @@ class Ended(Denied):
     """The credential, or something it descends from, was cut."""
 
     code = "ended"
+    sentence = "The credential has been ended."
 
 
 class AlreadyDone(Denied):
     """A thing that can be done once has been done: spent, used, deactivated."""
 
     code = "already_done"
+    sentence = "This has been done already."
 
 
 class Throttled(TenantryError):
@@ -66,7 +71,7 @@ class Throttled(TenantryError):
 
     code = "throttled"
 
-    def __init__(self, message: str, *, hint: str = "", retry_after_ms: int = 1_000) -> None:
+    def __init__(self, message: str = "", *, hint: str = "", retry_after_ms: int = 1_000) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_ms = retry_after_ms
 
@@ -75,6 +80,7 @@ class Stale(Throttled):
     """This node has not heard from the changelog recently enough to say yes."""
 
     code = "stale"
+    sentence = "This node has not heard from the database recently enough."
 
 
 class Unavailable(Throttled):
@@ -87,6 +93,12 @@ class StorageFull(Unavailable):
     """No space left to write; what was written stays and is readable."""
 
     code = "storage_full"
+
+
+class Damaged(Unavailable):
+    """What is stored cannot be read as it was written; nothing is answered from it."""
+
+    code = "damaged"
 
 
 class Unknown(TenantryError):

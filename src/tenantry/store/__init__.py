@@ -1,0 +1,34 @@
+"""The engines (SQLite, PostgreSQL), the statement registry, roles and migrations; the only holder of a connection.
+
+A room declares its tables, statements, reads and migrations as one `Schema`; `open_store` opens a database with all of them
+and refuses a set-up that would void a promise. Nobody but `tenantry.journal` runs a program.
+"""
+
+from tenantry.store.engine import Engine, Survey
+from tenantry.store.open import Database, open_store, prepare
+from tenantry.store.postgres import PostgresUrls
+from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step
+from tenantry.store.schema import Compiled, Dialects, Kind, Migration, Read, Schema, Statement, Table
+
+__all__ = [
+    "Compiled",
+    "Database",
+    "Dialects",
+    "Engine",
+    "Kind",
+    "Many",
+    "Migration",
+    "Outcome",
+    "Program",
+    "PostgresUrls",
+    "Read",
+    "Refusal",
+    "Row",
+    "Schema",
+    "Statement",
+    "Step",
+    "Survey",
+    "Table",
+    "open_store",
+    "prepare",
+]

@@ -1,0 +1,96 @@
+"""Migrations: plain SQL of the rooms, run in order by one migrator, each in a transaction of its own, resumable.
+
+`expand` steps keep the previous server working and run first; `contract` steps run when asked for, a release later. A server
+refuses a database that lacks a step it knows, and one that was contracted by a version it does not know.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+
+import psycopg
+from psycopg import AsyncConnection
+
+from tenantry.core.errors import Unavailable, Unsafe
+from tenantry.store import fence
+from tenantry.store.schema import Migration, Schema
+
+_VERSIONS = """CREATE TABLE IF NOT EXISTS schema_versions (
+    room text NOT NULL, number {int} NOT NULL, phase text NOT NULL, PRIMARY KEY (room, number))"""
+_ADVISORY = 7_356_428_311
+"""The number of the lock that lets one migrator in; any constant will do."""
+
+Done = set[tuple[str, int, str]]
+
+
+def migrate_sqlite(connection: sqlite3.Connection, schemas: Iterable[Schema], phase: str = "expand") -> list[str]:
+    """Bring a database file to the declared schema; returns the titles of what was run."""
+    connection.execute(_VERSIONS.replace("{int}", "INTEGER"))
+    ran: list[str] = []
+    for room, migration in _missing(schemas, set(connection.execute("SELECT room, number, phase FROM schema_versions")), phase):
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in migration.statements("sqlite"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO schema_versions VALUES (?, ?, ?)", (room, migration.number, migration.phase))
+        connection.execute("COMMIT")
+        ran.append(f"{room} {migration.number}: {migration.title}")
+    return ran
+
+
+async def migrate_postgres(
+    connection: AsyncConnection, schemas: Iterable[Schema], *, app: str, follower: str, worker: str, phase: str = "expand"
+) -> list[str]:
+    """Bring a database to the declared schema, grants and policies, as the migrator, on an autocommit connection.
+
+    No statement waits longer than two seconds for a lock, so that traffic goes on; a step that could not get it is tried again
+    by the next run.
+
+    Raises:
+        Unavailable: a lock could not be had in time; the steps before it stand.
+    """
+    schemas = list(schemas)
+    await connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY,))
+    try:
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {fence.SCHEMA}")
+        await connection.execute(f"SET search_path = {fence.SCHEMA}")
+        await connection.execute("SET lock_timeout = '2s'")
+        await connection.execute(_VERSIONS.replace("{int}", "bigint"))
+        ran: list[str] = []
+        done = await _done(connection)
+        for room, migration in _missing(schemas, done, phase):
+            async with connection.transaction():
+                for statement in migration.statements("postgres"):
+                    await connection.execute(statement)
+                await connection.execute("INSERT INTO schema_versions VALUES (%s, %s, %s)", (room, migration.number, migration.phase))
+            ran.append(f"{room} {migration.number}: {migration.title}")
+        async with connection.transaction():
+            await connection.execute(f"GRANT SELECT ON schema_versions TO {app}, {follower}, {worker}")
+            for statement in fence.statements(schemas, app, follower, worker):
+                await connection.execute(statement)
+    except psycopg.errors.LockNotAvailable as error:
+        raise Unavailable("A migration could not get its lock within 2 s.", hint="Run it again; what was done stands.") from error
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY,))
+    return ran
+
+
+def refuse_other_version(schemas: Iterable[Schema], done: Done) -> None:
+    """Refuse a database that this version of the server cannot serve.
+
+    Raises:
+        Unsafe: an expand step is missing, or a contract step ran that this version does not know.
+    """
+    known = {(s.room, m.number, m.phase) for s in schemas for m in s.migrations}
+    missing = sorted(f"{room} {number}" for room, number, phase in known - done if phase == "expand")
+    if missing:
+        raise Unsafe(f"The database is older than this server: it lacks {', '.join(missing)}.", hint="Run `tenantry init` to bring it up.")
+    beyond = sorted(f"{room} {number}" for room, number, phase in done - known if phase == "contract")
+    if beyond:
+        raise Unsafe(f"The database was contracted by a newer server ({', '.join(beyond)}).", hint="Start that version or a newer one.")
+
+
+async def _done(connection: AsyncConnection) -> Done:
+    return set(await (await connection.execute("SELECT room, number, phase FROM schema_versions")).fetchall())
+
+
+def _missing(schemas: Iterable[Schema], done: Done, phase: str) -> list[tuple[str, Migration]]:
+    return [(s.room, m) for s in schemas for m in s.migrations if m.phase == phase and (s.room, m.number, m.phase) not in done]

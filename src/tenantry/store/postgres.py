@@ -1,0 +1,287 @@
+"""PostgreSQL: any number of nodes, each set one pipeline in one implicit transaction, one round trip.
+
+A pipeline on an autocommit connection is one transaction up to its sync: the first statement sets the tenant for it alone, the
+guards raise inside it, and the sync commits. A set runs in a task of its own, so that a cancelled caller leaves it whole. Sets
+that only record or touch ephemeral rows go through the `Batcher`, one transaction for many.
+
+What a crash leaves: every answered set; of an unanswered one all or nothing, which is why a connection lost in mid-pipeline is
+`Unknown` and never a refusal.
+"""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from tenantry.core.errors import Conflict, Damaged, Misuse, StorageFull, TenantryError, Throttled, Unavailable, Unknown, Unsafe
+from tenantry.core.limits import QUEUE_MAX_SETS
+from tenantry.store import fence
+from tenantry.store.batch import Batcher
+from tenantry.store.engine import Survey
+from tenantry.store.program import Outcome, Program, Row, refused
+from tenantry.store.schema import Compiled, Read
+
+T = TypeVar("T")
+RETRIES = 3
+CONNECTIONS = 8
+"""Connections a node holds as `app`; more writers than this queue in the pool."""
+
+SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
+CHANNEL = "tenantry"
+NOTIFY_EVERY_S = 0.005
+"""Wake-ups are coalesced: NOTIFY takes a lock of the whole cluster at commit, so it runs apart and seldom."""
+
+
+class PostgresUrls(msgspec.Struct, frozen=True):
+    """Connection strings of the three roles that a server uses."""
+
+    app: str
+    follower: str
+    worker: str
+
+
+class PostgresEngine:
+    """A cluster's database. See `Engine` for what each method promises."""
+
+    dialect = "postgres"
+
+    def __init__(self, urls: PostgresUrls) -> None:
+        self._pools = {
+            "app": _pool(urls.app, CONNECTIONS),
+            "follower": _pool(urls.follower, 2),
+            "worker": _pool(urls.worker, 2),
+        }
+        self._urls = urls
+        self._listener: AsyncConnection | None = None
+        self._change = asyncio.Event()
+        self._committed = asyncio.Event()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._batcher = Batcher(self._on_app, self._retried)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, *, development: bool) -> None:
+        """Connect as all three roles and refuse a set-up that would void a promise.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+            Unsafe: a role could bypass row security, a table has none, or commits would not be durable.
+        """
+        for role, pool in self._pools.items():
+            try:
+                await pool.open(wait=True, timeout=10)
+            except PoolTimeout as error:
+                raise Unavailable(f"The database cannot be reached as {role}.", hint="Check the address, the role and its password.") from error
+            async with pool.connection() as connection:
+                await fence.refuse_unsafe(connection, role)
+        if not development:
+            await self._refuse_undurable()
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._notify())]
+        self._batcher.start()
+
+    async def run(self, program: Program) -> Outcome:
+        if len(self._running) >= QUEUE_MAX_SETS:
+            raise Throttled("Too many writes are waiting.", hint="Try again in a second.")
+        if program.many is not None:
+            outcome = await self._batcher.run(program)
+        else:
+            outcome = await self._whole(self._retried(program))
+        self._committed.set()
+        return outcome
+
+    async def read(self, read: Read[T], org: str, args: dict[str, Any]) -> list[T]:
+        call = read.call
+        values = {"org": org, **args}
+        rows = await self._rows("app", call.text, [values[name] for name in call.names])
+        row = read.row
+        return [row(*r) for r in rows]
+
+    async def survey(self, survey: Survey, *args: Any) -> list[Row]:
+        return await self._rows(survey.role, survey.sql.postgres, args)
+
+    async def changed(self, timeout_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._change.wait(), timeout_s)
+        except TimeoutError:
+            return
+        self._change.clear()
+
+    async def db_time_ms(self) -> int:
+        rows = await self._rows("follower", "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", ())
+        return rows[0][0]
+
+    async def facts(self) -> dict[str, str]:
+        rows = await self._rows(
+            "app",
+            "SELECT 'PostgreSQL ' || current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'), "
+            "current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_user::text, current_database()::text",
+            (),
+        )
+        names = ("engine", "fsync", "synchronous_commit", "full_page_writes", "synchronous_standby_names", "role", "database")
+        return dict(zip(names, rows[0], strict=True))
+
+    async def close(self) -> None:
+        await self._batcher.close()
+        while self._running:
+            await asyncio.wait(self._running)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pool in self._pools.values():
+            await pool.close()
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to the end whatever becomes of the caller."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def _retried(self, program: Program) -> Outcome:
+        for attempt in range(RETRIES + 1):
+            try:
+                return await self._once(program)
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311
+        raise Unavailable("The database could not settle a conflict between writers.", hint="Try again; nothing was written.")
+
+    async def _once(self, program: Program) -> Outcome:
+        cursors: list[AsyncRawCursor] = []
+        async with self._connection(program.role) as connection:
+            try:
+                async with connection.pipeline():
+                    org = ""
+                    for place, step in enumerate(program.steps):
+                        compiled = step.statement.postgres_guarded if step.otherwise is not None else step.statement.postgres
+                        if not step.statement.postgres.text:
+                            continue
+                        if step.org != org:
+                            org = step.org
+                            await connection.execute(SET_ORG, (org,), prepare=True)
+                        values = step.args | {"org": org}
+                        given = [values[name] for name in compiled.names]
+                        if step.otherwise is not None:
+                            given.append(place)
+                        cursor = await connection.execute(compiled.text, given, prepare=True)
+                        if step.statement.returns:
+                            cursors.append(cursor)
+            except psycopg.Error as error:
+                raise _refusal(error, program) from error
+        return Outcome([await cursor.fetchall() for cursor in cursors])
+
+    async def _on_app(self, statements: list[tuple[Compiled, list[Any]]]) -> list[list[Row]]:
+        """One transaction of a batch; gives the rows of each statement."""
+        async with self._connection("app") as connection:
+            async with connection.pipeline():
+                cursors = [await connection.execute(compiled.text, given, prepare=True) for compiled, given in statements]
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    def _connection(self, role: str) -> "_Borrowed":
+        return _Borrowed(self._pools[role])
+
+    async def _rows(self, role: str, text: str, values: Any) -> list[Row]:
+        async with self._connection(role) as connection:
+            try:
+                return await (await connection.execute(text, values, prepare=True)).fetchall()
+            except psycopg.Error as error:
+                raise _refusal(error, None) from error
+
+    async def _refuse_undurable(self) -> None:
+        facts = await self.facts()
+        weak = {name: facts[name] for name in ("fsync", "synchronous_commit", "full_page_writes") if facts[name] in ("off", "local")}
+        if weak:
+            said = ", ".join(f"{name} = {value}" for name, value in weak.items())
+            raise Unsafe(f"The database would lose what it acknowledged: {said}.", hint="Turn them on; only development may go without.")
+
+    async def _listen(self) -> None:
+        """Hear wake-ups. They may be lost: the reader polls anyway, so a broken connection is only taken up again."""
+        while True:
+            try:
+                async with await AsyncConnection.connect(self._urls.follower, autocommit=True) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    async for _ in connection.notifies():
+                        self._change.set()
+            except psycopg.OperationalError:
+                await asyncio.sleep(0.5)
+
+    async def _notify(self) -> None:
+        """Wake the other nodes (and this one) after commits, at most every `NOTIFY_EVERY_S`."""
+        while True:
+            await self._committed.wait()
+            self._committed.clear()
+            self._change.set()
+            try:
+                async with self._pools["worker"].connection() as connection:
+                    await connection.execute(f"NOTIFY {CHANNEL}")
+            except (psycopg.OperationalError, PoolTimeout):
+                self._change.set()
+            await asyncio.sleep(NOTIFY_EVERY_S)
+
+
+class _Borrowed:
+    """A pool's connection for a block; not getting one means that nothing was written."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._connection: AsyncConnection | None = None
+
+    async def __aenter__(self) -> AsyncConnection:
+        try:
+            self._connection = await self._pool.getconn()
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise Unavailable("The database cannot be reached.", hint="Try again in a second; nothing was written.") from error
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            await self._pool.putconn(self._connection)
+
+
+def _pool(url: str, size: int) -> AsyncConnectionPool:
+    return AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=5,
+        kwargs={"autocommit": True, "cursor_factory": AsyncRawCursor, "prepare_threshold": 0},
+    )
+
+
+_TRANSIENT = {"53300", "57014", "55P03", "57P03"}
+
+
+def _refusal(error: psycopg.Error, program: Program | None) -> Exception:
+    """Our error for the database's, by SQLSTATE; deadlocks and serialization failures pass through to be retried."""
+    state = error.sqlstate or ""
+    if state == "TY001" and program is not None and error.diag.message_primary:
+        otherwise = program.steps[int(error.diag.message_primary)].otherwise
+        return refused(otherwise) if otherwise is not None else Misuse("A guard without a refusal.")
+    if state in ("40001", "40P01"):
+        return error
+    if not state or state.startswith(("08", "57P01", "57P02")):
+        return Unknown("The connection to the database broke.", hint="Read back what was written before trying again.")
+    return _by_class(state)
+
+
+def _by_class(state: str) -> TenantryError:
+    if state in ("53100", "53200"):
+        return StorageFull("The database has no space left.", hint="Free space on the data disk; nothing was lost.")
+    if state in _TRANSIENT:
+        return Unavailable("The database is too busy.", hint="Try again in a second; nothing was written.")
+    if state.startswith("23"):
+        return Conflict("This contradicts what is stored.", hint=f"SQLSTATE {state}.")
+    if state.startswith(("XX", "58")):
+        return Damaged("The database reports damage.", hint="Run `tenantry doctor`, then restore a backup.")
+    return Misuse(f"A statement cannot be run (SQLSTATE {state}).")

@@ -1,0 +1,275 @@
+"""SQLite: one process owns the file, one thread writes, and waiting sets share a transaction.
+
+The writer takes what waits, at most `GROUP` sets, and runs each in a savepoint of its own inside one transaction: a bad set fails
+alone, and all of them share one sync. Nobody is answered before that sync. Owners: the queue belongs to the event loop and the
+writer under `_ready`; the writing connection to the writer thread; the reading connection to the event loop.
+
+What a crash leaves: after a kill, every answered set and perhaps some unanswered ones, each whole. After a failed sync the
+process must end (`broken`): the kernel may have dropped the pages, and a second sync that succeeds proves nothing.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tenantry.core.clock import Clock
+from tenantry.core.errors import Conflict, Damaged, Misuse, StorageFull, TenantryError, Unavailable, Unknown, Unsafe
+from tenantry.core.limits import QUEUE_MAX_SETS
+from tenantry.store.engine import Survey
+from tenantry.store.lanes import Lanes
+from tenantry.store.program import Outcome, Program, Row, refused
+from tenantry.store.schema import Read
+
+T = TypeVar("T")
+GROUP = 256
+"""Sets that share one transaction: enough that the sync is paid for, few enough that nobody waits long."""
+
+
+_SURVIVED = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_OF_THE_DISK = _SURVIVED | _DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+
+
+class _Waiting:
+    __slots__ = ("future", "program")
+
+    def __init__(self, program: Program, future: asyncio.Future[Outcome]) -> None:
+        self.program = program
+        self.future = future
+
+
+class SqliteEngine:
+    """The embedded database. See `Engine` for what each method promises."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock, *, on_broken: Callable[[], None]) -> None:
+        """Take the file and open it.
+
+        Raises:
+            Unsafe: another process holds the file, it lies on a network mount, or its durability cannot be had.
+        """
+        self._clock = clock
+        self._on_broken = on_broken
+        self._held = ExitStack()
+        self._held.enter_context(take(path))
+        self._reader = connect(path)
+        self._reader.execute("PRAGMA query_only = ON")
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._ready = threading.Condition()
+        self._waiting: Lanes[_Waiting] = Lanes(QUEUE_MAX_SETS)
+        self._closing = False
+        self._broken = False
+        self._change = asyncio.Event()
+        self._thread = threading.Thread(target=self._write_for_ever, name="tenantry-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, program: Program) -> Outcome:
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        with self._ready:
+            if self._broken or self._closing:
+                raise Unavailable("The database is closed.", hint="Restart the server.")
+            self._waiting.put(program.org, _Waiting(program, future))
+            self._ready.notify()
+        return await future
+
+    async def read(self, read: Read[T], org: str, args: dict[str, Any]) -> list[T]:
+        compiled = read.sqlite
+        values = {"org": org, **args}
+        row = read.row
+        return [row(*r) for r in self._rows(compiled.text, [_bound(values[name]) for name in compiled.names])]
+
+    async def survey(self, survey: Survey, *args: Any) -> list[Row]:
+        return self._rows(survey.sql.sqlite, args)
+
+    async def changed(self, timeout_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._change.wait(), timeout_s)
+        except TimeoutError:
+            return
+        self._change.clear()
+
+    async def db_time_ms(self) -> int:
+        return self._clock.now_ms()
+
+    async def facts(self) -> dict[str, str]:
+        found = {name: str(self._reader.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("journal_mode", "synchronous")}
+        return {"engine": f"SQLite {sqlite3.sqlite_version}", "file": str(self._path), **found}
+
+    async def close(self) -> None:
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._reader.close()
+        self._held.close()
+
+    def _rows(self, text: str, values: Sequence[object]) -> list[Row]:
+        try:
+            return self._reader.execute(text, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in _DAMAGED:
+                raise Damaged(f"{self._path.name} is damaged.", hint="Run `tenantry doctor`, then restore a backup.") from error
+            raise
+
+    def _write_for_ever(self) -> None:
+        connection = connect(self._path)
+        while True:
+            with self._ready:
+                while not len(self._waiting) and not self._closing:
+                    self._ready.wait()
+                group = [w for w in self._waiting.take(GROUP) if not w.future.cancelled()]
+                if not group and self._closing:
+                    break
+            if group:
+                answers = self._write(connection, group)
+                self._loop.call_soon_threadsafe(self._answer, group, answers)
+        connection.close()
+
+    def _write(self, connection: sqlite3.Connection, group: list[_Waiting]) -> list[Outcome | TenantryError]:
+        if self._broken:
+            return [Unavailable("The database is closed.", hint="Restart the server.") for _ in group]
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            answers = [_apply(connection, waiting.program) for waiting in group]
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            return self._fail(connection, error, len(group))
+        return answers
+
+    def _fail(self, connection: sqlite3.Connection, error: sqlite3.Error, count: int) -> list[Outcome | TenantryError]:
+        """The whole group failed. Out of space is survived; a failed sync or a damaged file ends the process."""
+        name = error.sqlite_errorname
+        if error.sqlite_errorcode & 0xFF in _SURVIVED:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            refusal: TenantryError = Unavailable(f"The database is busy ({name}).", hint="Try again in a second; nothing was written.")
+            if name == "SQLITE_FULL":
+                refusal = StorageFull("No space is left to write.", hint="Free space on the data disk; nothing was lost.")
+        else:
+            self._broken = True
+            self._loop.call_soon_threadsafe(self._on_broken)
+            refusal = Unknown(f"Writing failed ({name}).", hint="Restart the server, then read back what was written.")
+        return [refusal for _ in range(count)]
+
+    def _answer(self, group: list[_Waiting], answers: list[Outcome | TenantryError]) -> None:
+        for waiting, answer in zip(group, answers, strict=True):
+            if waiting.future.done():
+                continue
+            if isinstance(answer, TenantryError):
+                waiting.future.set_exception(answer)
+            else:
+                waiting.future.set_result(answer)
+        self._change.set()
+
+
+def _apply(connection: sqlite3.Connection, program: Program) -> Outcome | TenantryError:
+    """One set in its savepoint. What is wrong with the set is its own failure; trouble with the disk is everybody's."""
+    connection.execute("SAVEPOINT set_")
+    try:
+        outcome = _steps(connection, program)
+    except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
+            raise
+        outcome = _violation(error)
+    if isinstance(outcome, TenantryError):
+        connection.execute("ROLLBACK TO set_")
+    connection.execute("RELEASE set_")
+    return outcome
+
+
+def _steps(connection: sqlite3.Connection, program: Program) -> Outcome | TenantryError:
+    rows: list[list[Row]] = []
+    for step in program.steps:
+        compiled = step.statement.sqlite
+        if not compiled.text:
+            continue
+        values = step.args | {"org": step.org}
+        cursor = connection.execute(compiled.text, [_bound(values[name]) for name in compiled.names])
+        found = cursor.fetchall() if cursor.description else []
+        if step.statement.returns:
+            rows.append(found)
+        if step.otherwise is not None and not found and cursor.rowcount < 1:
+            return refused(step.otherwise)
+    return Outcome(rows)
+
+
+def _violation(error: Exception) -> TenantryError:
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict("This contradicts what is stored.", hint=f"{error.sqlite_errorname}.")
+    return Misuse(f"A statement cannot be run: {error}")
+
+
+def _bound(value: object) -> object:
+    """Lists travel as JSON and are opened by `json_each`."""
+    if isinstance(value, list | tuple):
+        return json.dumps(value)
+    return value
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that waits for its sync at every commit, read back to be sure.
+
+    Raises:
+        Unsafe: the setting could not be had.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA busy_timeout = 2000")
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    level = connection.execute("PRAGMA synchronous").fetchone()[0]
+    if mode != "wal" or level < 2:
+        raise Unsafe(f"{path} cannot be written durably (journal_mode {mode}, synchronous {level}).")
+    return connection
+
+
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "afs", "lustre"}
+
+
+@contextmanager
+def take(path: Path) -> Iterator[None]:
+    """Lock the file for this process.
+
+    Raises:
+        Unsafe: another process holds it, or it lies on a network mount.
+    """
+    if (kind := _mount_type(path.parent)) in _NETWORK:
+        raise Unsafe(f"{path} lies on a network mount ({kind}), where locks and syncs cannot be trusted.", hint="Use a local disk.")
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 64, 0).decode("ascii", "replace").strip() or "another process"
+        os.close(lock)
+        raise Unsafe(f"{path} is in use by process {holder}.", hint="One process owns a database file: stop that one first.") from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _mount_type(folder: Path) -> str:
+    """The type of the file system that holds `folder`; empty where the system does not say."""
+    mounts = Path("/proc/self/mounts")
+    if not mounts.exists():
+        return ""
+    best, kind = "", ""
+    where = str(folder.resolve())
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, mounted, fs, *_ = line.split(" ")
+        inside = where == mounted or where.startswith(mounted.rstrip("/") + "/")
+        if inside and len(mounted) >= len(best):
+            best, kind = mounted, fs
+    return kind
