@@ -18,9 +18,9 @@ def test_a_skip_fails_where_none_is_allowed_and_says_its_reason(suite: pytest.Py
     result.stdout.fnmatch_lines(["*TENANTRY_NO_SKIP=1: no compiler*"])
 
 
-def test_a_marked_skip_fails_too(suite: pytest.Pytester) -> None:
+def test_a_marked_skip_is_an_error_of_its_setup(suite: pytest.Pytester) -> None:
     suite.makepyfile("import pytest\n@pytest.mark.skipif(True, reason='no token')\ndef test_a(): pass")
-    suite.runpytest_inprocess().assert_outcomes(failed=1)
+    suite.runpytest_inprocess().assert_outcomes(errors=1)
 
 
 def test_a_module_that_skips_itself_fails(suite: pytest.Pytester) -> None:
