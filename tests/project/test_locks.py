@@ -58,7 +58,7 @@ def test_a_lock_carries_no_address_and_no_option_but_hashes(lock: Path) -> None:
     assert foreign_lines(lock.read_text("utf-8")) == []
 
 
-@pytest.mark.parametrize("line", ["--index-url https" + "://example.test", "-e .", "--trusted-host example.test"])
+@pytest.mark.parametrize("line", ["--index-url https" + "://example.test", "-e .", "--no-binary click"])
 def test_a_line_about_a_machine_is_found(line: str) -> None:
     assert foreign_lines(f"click==8.5.1 \\\n    --hash=sha256:00\n{line}\n") == [line]
 
