@@ -7,22 +7,22 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Where a Python is newer than the newest lock, the newest lock is tried.
-LOCKS := $(wildcard requirements/dev-3.*.txt)
-FLOOR := import sys; sys.exit(sys.version_info < (3, 11))
-PICK := import sys; m = min(sys.version_info[1], 13); print(f"requirements/dev-3.{m}.txt")
+LOCKS := $(sort $(wildcard requirements/dev-3.*.txt))
+MINOR := import sys; sys.exit("too old") if sys.version_info < (3, 11) else print(sys.version_info[1])
 
 .PHONY: demo test test-long bench lint types imports lock clean
 .DEFAULT_GOAL := test
 
+# A Python newer than the newest lock is tried with that one.
 $(READY): pyproject.toml $(LOCKS)
-	@$(PYTHON) -c '$(FLOOR)' || { \
-	  echo "Tenantry needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
-	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "Building $(VENV) from $$($(PYTHON) -c '$(PICK)') ..."
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$$($(PYTHON) -c '$(PICK)')"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@minor=$$($(PYTHON) -c '$(MINOR)' 2>/dev/null) || { \
+	  echo "Tenantry needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not here)." >&2; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
+	lock=requirements/dev-3.$$minor.txt; [ -f $$lock ] || lock=$(lastword $(LOCKS)); \
+	echo "Building $(VENV) from $$lock ..." && \
+	$(PYTHON) -m venv --clear $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $$lock && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(READY)  ## see it work; ARGS="--once --json" for a pipe
@@ -32,7 +32,7 @@ test: $(READY)  ## what a change must pass
 	@$(BIN)/python -m pytest -m "not long" -n $(WORKERS) $(ARGS)
 
 test-long: $(READY)  ## the same and the long ones, with more examples and repetitions
-	@TENANTRY_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=long $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=long $(ARGS)
 
 bench: $(READY)  ## ratios against ceilings and peers, in one run
 	@$(BIN)/python -m benchmarks $(ARGS)
