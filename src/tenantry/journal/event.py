@@ -1,0 +1,157 @@
+"""Audit events: each room declares its own beside the change that it records.
+
+    class UserDeactivated(Event, tag="user.deactivated"):
+        user: Target
+        reason: Text
+        email: Personal
+
+A `Target` is an id the event is about; a `Text` came from outside and is bounded; `Personal` data lies in the detachable part of
+the row, and the leaf commits to its salted hash only, so that erasing it leaves every proof valid.
+"""
+
+import functools
+import hashlib
+import secrets
+import typing
+from enum import Enum, auto
+
+import msgspec
+
+from tenantry.core import canonical
+from tenantry.core.clock import iso
+from tenantry.core.errors import Invalid, TooLarge
+from tenantry.core.limits import EVENT_MAX_BYTES, TEXT_MAX_CHARACTERS
+from tenantry.core.principal import Principal
+
+
+class _Mark(Enum):
+    TARGET = auto()
+    PERSONAL = auto()
+    TEXT = auto()
+
+
+Target = typing.Annotated[str, _Mark.TARGET]
+Personal = typing.Annotated[str, _Mark.PERSONAL]
+Text = typing.Annotated[str, _Mark.TEXT]
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="type"):
+    """What happened. Subclasses give `tag` (`room.verb`) and fields of `str`, `int`, `bool`, lists of them, or `None`.
+
+    `outcome` is a class attribute: `done`, or `refused` for a denial that is remembered.
+    """
+
+    outcome: typing.ClassVar[str] = "done"
+
+    def targets(self) -> list[str]:
+        """The ids that the event is about, which become what its changelog row touched."""
+        return [getattr(self, name) for name, mark in _marks(type(self)).items() if mark is _Mark.TARGET]
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a request came from: its id, the client application and, as personal data, the network address."""
+
+    request: str = ""
+    client: str = ""
+    network: str = ""
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """A row of an organization's log before it has its place there.
+
+    `body` is canonical JSON (RFC 8785); `personal` the canonical JSON of the detachable part, to which the body commits with
+    SHA-256(salt ‖ personal). Both are `None` where there is none.
+    """
+
+    body: bytes
+    salt: bytes | None
+    personal: bytes | None
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What all events of one write set share."""
+
+    org: str
+    actor: Principal
+    at_ms: int
+    origin: Origin
+    counterpart: str = ""
+
+
+def leaf(event: Event, setting: Setting) -> Leaf:
+    """Encode an event for the log of `setting.org`.
+
+    Raises:
+        TooLarge: the body passes `EVENT_MAX_BYTES`; large content enters by its digest.
+        Invalid: a value has no canonical form.
+    """
+    data, personal = _parts(event)
+    if setting.origin.network:
+        personal["network"] = setting.origin.network
+    body: dict[str, object] = {
+        "actor": list(setting.actor.chain()),
+        "at": iso(setting.at_ms),
+        "data": data,
+        "org": setting.org,
+        "outcome": event.outcome,
+        "targets": event.targets(),
+        "type": tag(type(event)),
+    }
+    body |= {name: value for name, value in (("client", setting.origin.client), ("request", setting.origin.request)) if value}
+    if setting.counterpart:
+        body["counterpart"] = setting.counterpart
+    salt = detached = None
+    if personal:
+        salt, detached = secrets.token_bytes(16), canonical.encode(personal)
+        body["personal"] = hashlib.sha256(salt + detached).hexdigest()
+    encoded = canonical.encode(body)
+    if len(encoded) > EVENT_MAX_BYTES:
+        raise TooLarge(f"The event {body['type']} has {len(encoded)} bytes; {EVENT_MAX_BYTES} are allowed.", hint="Record a digest.")
+    return Leaf(encoded, salt, detached)
+
+
+def tag(kind: type[Event]) -> str:
+    """The event's name, such as `user.deactivated`."""
+    found = kind.__struct_config__.tag
+    if not isinstance(found, str):
+        raise TypeError(f"{kind.__name__} has no tag")
+    return found
+
+
+def bounded(text: str) -> str:
+    """A text from outside, cut to `TEXT_MAX_CHARACTERS` with a mark of the cut and a digest of the whole.
+
+    Raises:
+        Invalid: it holds a lone surrogate, which no encoding can carry.
+    """
+    if len(text) <= TEXT_MAX_CHARACTERS:
+        return text
+    try:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        raise Invalid("A text holds half a character (a lone surrogate).") from error
+    return f"{text[:TEXT_MAX_CHARACTERS]}…[{len(text)} characters, sha256 {digest}]"
+
+
+@functools.cache
+def _marks(kind: type[Event]) -> dict[str, _Mark]:
+    """The mark of each marked field."""
+    marks: dict[str, _Mark] = {}
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        for extra in getattr(hint, "__metadata__", ()):
+            if isinstance(extra, _Mark):
+                marks[name] = extra
+    return marks
+
+
+def _parts(event: Event) -> tuple[dict[str, object], dict[str, object]]:
+    """The fields that stay, and those that can be erased."""
+    marks = _marks(type(event))
+    data: dict[str, object] = {}
+    personal: dict[str, object] = {}
+    for name in event.__struct_fields__:
+        value, mark = getattr(event, name), marks.get(name)
+        if mark is not None and mark is not _Mark.TARGET:
+            value = bounded(value)
+        (personal if mark is _Mark.PERSONAL else data)[name] = value
+    return data, personal

@@ -1,0 +1,218 @@
+"""The journal's own tables and the statements that write them.
+
+| table | written by | followed by | a crash leaves |
+|---|---|---|---|
+| heads | the set that opens a log | nobody: its row is the organization's lock | the log opened, or not |
+| changelog | each set that changed state | horizon readers: caches, derived tables, other nodes | the whole set or nothing of it |
+| leaves | each set that recorded | the sequencer, streams | as above |
+| cuts | each set that cut | verifiers, through the changelog | as above |
+| cursors | a follower, with what it derived | nobody | the follower at most one batch behind what it did |
+| duties | whoever takes or renews one | nobody | the duty with its last holder until it lapses |
+| deployment, incarnations | `init`, and the start that found a restore | every start | the incarnation begun, or not |
+| destructions | the set that destroys | every node's destruction list | the row, from which lists are completed |
+"""
+
+import msgspec
+
+from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Table
+
+_INSERT = "SELECT, INSERT"
+HEADS = Table("heads", Kind.JOURNAL, app="SELECT, INSERT, UPDATE (locked)", worker="SELECT, UPDATE (locked)", follower_reads=True, worker_sees_all=True)
+CHANGELOG = Table("changelog", Kind.JOURNAL, app=_INSERT, worker=_INSERT, follower_reads=True, worker_sees_all=True)
+LEAVES = Table(
+    "leaves", Kind.JOURNAL, app=f"{_INSERT}, UPDATE (salt, personal)", worker=_INSERT, follower_reads=True, worker_sees_all=True
+)
+CUTS = Table("cuts", Kind.JOURNAL, app=_INSERT, worker=_INSERT, follower_reads=True)
+CURSORS = Table("cursors", Kind.JOURNAL, app="", worker="SELECT, INSERT, UPDATE", worker_sees_all=True)
+DUTIES = Table("duties", Kind.JOURNAL, deployment_wide=True, app="", worker="SELECT, INSERT, UPDATE")
+DEPLOYMENT = Table("deployment", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker="SELECT, INSERT, UPDATE", follower_reads=True)
+INCARNATIONS = Table("incarnations", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker=_INSERT, follower_reads=True)
+DESTRUCTIONS = Table("destructions", Kind.JOURNAL, app=_INSERT, worker="SELECT", follower_reads=True, worker_sees_all=True)
+
+OPEN_LOG = Statement("open_log", HEADS, "INSERT INTO heads (org, locked) VALUES (:org, 0) ON CONFLICT DO NOTHING", {})
+LOCK_HEAD = Statement(
+    "lock_head",
+    HEADS,
+    Dialects(
+        sqlite="SELECT 1 FROM heads WHERE org = :org",
+        postgres="SELECT 1 FROM heads WHERE org = :org FOR NO KEY UPDATE",
+    ),
+    {},
+)
+GUARD_REVISION = Statement(
+    "guard_revision", CHANGELOG, "SELECT 1 WHERE coalesce((SELECT max(rev) FROM changelog WHERE org = :org), 0) = :rev", {"rev": int}
+)
+GUARD_PATH = Statement(
+    "guard_path",
+    CUTS,
+    Dialects(
+        sqlite="SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id IN (SELECT value FROM json_each(:path)) AND rev > :rev)",
+        postgres="SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id = ANY(:path) AND rev > :rev)",
+    ),
+    {"path": list, "rev": int},
+)
+CHANGE = Statement(
+    "change",
+    CHANGELOG,
+    Dialects(
+        sqlite="INSERT INTO changelog (org, rev, at, touched, cut) "
+        "SELECT :org, coalesce(max(rev), 0) + 1, :at, :touched, :cut FROM changelog WHERE org = :org RETURNING rev",
+        postgres="INSERT INTO changelog (org, rev, xid, at, touched, cut) "
+        "SELECT :org, coalesce(max(rev), 0) + 1, pg_current_xact_id(), :at, :touched, :cut FROM changelog WHERE org = :org RETURNING rev",
+    ),
+    {"at": int, "touched": str, "cut": str},
+    returns=True,
+)
+CUT = Statement(
+    "cut", CUTS, "INSERT INTO cuts (org, id, rev) SELECT :org, :id, max(rev) FROM changelog WHERE org = :org", {"id": str}
+)
+_LEAF_VALUES = "SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, {xid}:body, :salt, :personal RETURNING idx"
+_LAST_REV = "(SELECT max(rev) FROM changelog WHERE org = :org)"
+
+
+def _leaf(name: str, rev: str) -> Statement:
+    columns = "org, idx, rev, {xid}body, salt, personal"
+    both = f"INSERT INTO leaves ({columns}) {_LEAF_VALUES}"
+    sqlite = both.replace("{rev}", rev).replace("{xid}", "")
+    postgres = both.replace("{rev}", rev).replace("{xid}", "xid, ", 1).replace("{xid}", "pg_current_xact_id(), ")
+    return Statement(name, LEAVES, Dialects(sqlite=sqlite, postgres=postgres), {"body": bytes, "salt": bytes, "personal": bytes}, returns=True)
+
+
+LEAF_OF_CHANGE = _leaf("leaf_of_change", _LAST_REV)
+LEAF_ONLY = _leaf("leaf_only", "0")
+DESTROY = Statement(
+    "destroy", DESTRUCTIONS, "INSERT INTO destructions (org, subject, at) VALUES (:org, :subject, :at) ON CONFLICT DO NOTHING", {"subject": str, "at": int}
+)
+ERASE = Statement(
+    "erase", LEAVES, "UPDATE leaves SET salt = NULL, personal = NULL WHERE org = :org AND idx = :idx AND personal IS NOT NULL", {"idx": int}
+)
+MOVE_CURSOR = Statement(
+    "move_cursor",
+    CURSORS,
+    "INSERT INTO cursors (follower, org, rev, leaf) VALUES (:follower, :org, :rev, :leaf) "
+    "ON CONFLICT (follower, org) DO UPDATE SET rev = excluded.rev, leaf = excluded.leaf WHERE cursors.rev = :from_rev AND cursors.leaf = :from_leaf",
+    {"follower": str, "rev": int, "leaf": int, "from_rev": int, "from_leaf": int},
+)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where an organization's journal stands: its last revision, and how many leaves its log has."""
+
+    rev: int
+    leaves: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One row of the changelog: what a write set that changed state touched and cut, as JSON lists of ids."""
+
+    org: str
+    rev: int
+    at_ms: int
+    touched: str
+    cut: str
+
+    def touched_ids(self) -> list[str]:
+        """The ids whose state changed."""
+        return msgspec.json.decode(self.touched, type=list[str])
+
+    def cut_ids(self) -> list[str]:
+        """The branches that died at this revision."""
+        return msgspec.json.decode(self.cut, type=list[str])
+
+
+class LeafRow(msgspec.Struct, frozen=True):
+    """One row of an organization's log."""
+
+    index: int
+    revision: int
+    body: bytes
+    salt: bytes | None
+    personal: bytes | None
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A branch and the last revision at which it was cut."""
+
+    id: str
+    rev: int
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """How far a follower is in one organization: the last revision and the number of leaves it has handled."""
+
+    rev: int
+    leaf: int
+
+
+HEAD = Read(
+    "head",
+    Head,
+    "SELECT coalesce((SELECT max(rev) FROM changelog WHERE org = :org), 0), coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0) "
+    "FROM heads WHERE org = :org",
+)
+CHANGES = Read(
+    "changes",
+    Change,
+    "SELECT org, rev, at, touched, cut FROM changelog WHERE org = :org AND rev > :after ORDER BY rev LIMIT :most",
+    {"after": int, "most": int},
+)
+LEAF_ROWS = Read(
+    "leaf_rows",
+    LeafRow,
+    "SELECT idx, rev, body, salt, personal FROM leaves WHERE org = :org AND idx >= :first ORDER BY idx LIMIT :most",
+    {"first": int, "most": int},
+)
+CUTS_OF = Read(
+    "cuts_of",
+    Cut,
+    "SELECT id, max(rev) FROM cuts WHERE org = :org AND id > :after GROUP BY id ORDER BY id LIMIT :most",
+    {"after": str, "most": int},
+)
+
+_TABLES = """
+CREATE TABLE heads (org text NOT NULL PRIMARY KEY, locked {int} NOT NULL) {strict};
+CREATE TABLE cuts (org text NOT NULL, id text NOT NULL, rev {int} NOT NULL, PRIMARY KEY (org, id, rev)) {strict};
+CREATE TABLE cursors (
+    follower text NOT NULL, org text NOT NULL, rev {int} NOT NULL, leaf {int} NOT NULL, PRIMARY KEY (follower, org)) {strict};
+CREATE TABLE duties (name text NOT NULL PRIMARY KEY, holder text NOT NULL, fence {int} NOT NULL, until {int} NOT NULL) {strict};
+CREATE TABLE deployment (
+    one {int} NOT NULL PRIMARY KEY CHECK (one = 1), id text NOT NULL, issuer text NOT NULL, place text NOT NULL) {strict};
+CREATE TABLE incarnations (
+    number {int} NOT NULL PRIMARY KEY, id text NOT NULL, at {int} NOT NULL, reason text NOT NULL, heads text NOT NULL) {strict};
+CREATE TABLE destructions (org text NOT NULL, subject text NOT NULL, at {int} NOT NULL, PRIMARY KEY (org, subject)) {strict};
+"""
+
+SCHEMA = Schema(
+    room="journal",
+    tables=(HEADS, CHANGELOG, LEAVES, CUTS, CURSORS, DUTIES, DEPLOYMENT, INCARNATIONS, DESTRUCTIONS),
+    statements=(OPEN_LOG, LOCK_HEAD, GUARD_REVISION, GUARD_PATH, CHANGE, CUT, LEAF_OF_CHANGE, LEAF_ONLY, DESTROY, ERASE, MOVE_CURSOR),
+    reads=(HEAD, CHANGES, LEAF_ROWS, CUTS_OF),
+    migrations=(
+        Migration(
+            1,
+            "expand",
+            "changelog, leaves, cuts, cursors, duties and incarnations",
+            Dialects(
+                sqlite=_TABLES
+                + """
+CREATE TABLE changelog (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, org text NOT NULL, rev {int} NOT NULL, at {int} NOT NULL, touched text NOT NULL, cut text NOT NULL,
+    UNIQUE (org, rev)) STRICT;
+CREATE TABLE leaves (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, org text NOT NULL, idx {int} NOT NULL, rev {int} NOT NULL, body {bytes} NOT NULL, salt {bytes},
+    personal {bytes}, UNIQUE (org, idx)) STRICT;
+""",
+                postgres=_TABLES
+                + """
+CREATE TABLE changelog (
+    org text NOT NULL, rev bigint NOT NULL, xid xid8 NOT NULL, at bigint NOT NULL, touched text NOT NULL, cut text NOT NULL, PRIMARY KEY (org, rev));
+CREATE INDEX changelog_xid ON changelog (xid);
+CREATE TABLE leaves (
+    org text NOT NULL, idx bigint NOT NULL, rev bigint NOT NULL, xid xid8 NOT NULL, body bytea NOT NULL, salt bytea, personal bytea,
+    PRIMARY KEY (org, idx));
+CREATE INDEX leaves_xid ON leaves (xid);
+""",
+            ),
+        ),
+    ),
+)

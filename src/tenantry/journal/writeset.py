@@ -1,0 +1,107 @@
+"""A write set: what one use case writes, collected and sent whole. Nothing reaches the database before the block ends."""
+
+from typing import Any
+
+import msgspec
+
+from tenantry.core.errors import Misuse, TooLarge
+from tenantry.core.limits import SET_MAX_CUTS, SET_MAX_EVENTS, SET_MAX_STATEMENTS
+from tenantry.journal.event import Event
+from tenantry.store import Kind, Refusal, Row, Statement, Step
+
+
+class WriteSet:
+    """Collects statements, events and cuts of one organization; `platform` is the same for the platform's own records.
+
+    After the block, `revision` is the organization's revision this set made (unchanged at 0 if it changed no state) and `rows` what a
+    returning statement gave.
+    """
+
+    def __init__(self, org: str, platform: "WriteSet | None" = None) -> None:
+        self.org = org
+        self.steps: list[Step] = []
+        self.locks: list[Step] = []
+        self.events: list[Event] = []
+        self.cuts: list[str] = []
+        self.destroyed: list[str] = []
+        self.touched: list[str] = []
+        self.expected: int | None = None
+        self.opens = False
+        self.revision = 0
+        self.rows: list[list[Row]] = []
+        self.platform = platform
+
+    def write(self, statement: Statement, otherwise: Refusal | None = None, **args: Any) -> None:
+        """Run a registered statement. `otherwise` is the refusal, raised in the database, if it writes no row.
+
+        Raises:
+            Misuse: an argument is missing or unknown.
+            TooLarge: the set passes `SET_MAX_STATEMENTS`; do it as one set-based statement or as a job of many sets.
+        """
+        self._check(statement, args)
+        if len(self.steps) >= SET_MAX_STATEMENTS:
+            raise TooLarge(f"One change writes at most {SET_MAX_STATEMENTS} rows by themselves.")
+        self.steps.append(Step(self.org, statement, args, otherwise))
+
+    def lock(self, statement: Statement, otherwise: Refusal, **args: Any) -> None:
+        """Lock a row first, where two must not decide at once. The statement is a `SELECT … FOR UPDATE` (plain on SQLite)."""
+        self._check(statement, args)
+        self.locks.append(Step(self.org, statement, args, otherwise))
+
+    def record(self, event: Event) -> None:
+        """Write an event to the organization's log, in the same transaction."""
+        if len(self.events) >= SET_MAX_EVENTS:
+            raise TooLarge(f"One change records at most {SET_MAX_EVENTS} events.")
+        self.events.append(event)
+
+    def cut(self, branch: str) -> None:
+        """From this set's revision on, everything that descends from `branch` is dead."""
+        if len(self.cuts) >= SET_MAX_CUTS:
+            raise TooLarge(f"One change cuts at most {SET_MAX_CUTS} branches.")
+        if branch not in self.cuts:
+            self.cuts.append(branch)
+
+    def touch(self, *ids: str) -> None:
+        """Name what else followers should look at; targets of events and cuts are named already."""
+        self.touched += ids
+
+    def expect_revision(self, revision: int) -> None:
+        """Refuse with `Conflict` if the organization has moved past `revision` since it was read."""
+        self.expected = revision
+
+    def open_log(self) -> None:
+        """This set begins the organization: it makes the row that every later set locks."""
+        self.opens = True
+
+    def destroy(self, subject: str) -> None:
+        """Put the organization, or a person of it, on the destruction list: no restored backup may bring it back."""
+        self.destroyed.append(subject)
+
+    def changes_state(self) -> bool:
+        """Whether this set makes a row of the changelog."""
+        return bool(self.cuts) or any(step.statement.table.kind is Kind.STATE for step in self.steps)
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to send."""
+        return not (self.steps or self.events or self.cuts or self.opens or self.destroyed or self.locks)
+
+    def refuse_silent(self) -> None:
+        """No silent write (invariant 2).
+
+        Raises:
+            Misuse: state changed, or something was cut or destroyed, and no event says so.
+        """
+        if (self.changes_state() or self.destroyed) and not self.events:
+            raise Misuse(f"A change of {self._what()} records no event.")
+
+    def touched_json(self) -> str:
+        """What the changelog row touches: targets of events, cuts, and what was named by `touch`, each once."""
+        named = dict.fromkeys(t for event in self.events for t in event.targets())
+        return msgspec.json.encode([*(named | dict.fromkeys(self.cuts) | dict.fromkeys(self.touched))]).decode()
+
+    def _what(self) -> str:
+        return ", ".join(sorted({s.statement.table.name for s in self.steps if s.statement.table.kind is Kind.STATE})) or "branches"
+
+    def _check(self, statement: Statement, args: dict[str, Any]) -> None:
+        if args.keys() != statement.args.keys():
+            raise Misuse(f"{statement.name} takes {sorted(statement.args)}, not {sorted(args)}.")
