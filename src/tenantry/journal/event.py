@@ -97,7 +97,9 @@ def leaf(event: Event, setting: Setting) -> Leaf:
         "targets": event.targets(),
         "type": tag(type(event)),
     }
-    body |= {name: value for name, value in (("client", setting.origin.client), ("request", setting.origin.request)) if value}
+    body |= {
+        name: value for name, value in (("client", setting.origin.client), ("request", setting.origin.request)) if value
+    }
     if setting.counterpart:
         body["counterpart"] = setting.counterpart
     salt = detached = None
@@ -106,7 +108,10 @@ def leaf(event: Event, setting: Setting) -> Leaf:
         body["personal"] = hashlib.sha256(salt + detached).hexdigest()
     encoded = canonical.encode(body)
     if len(encoded) > EVENT_MAX_BYTES:
-        raise TooLarge(f"The event {body['type']} has {len(encoded)} bytes; {EVENT_MAX_BYTES} are allowed.", hint="Record a digest.")
+        raise TooLarge(
+            f"The event {body['type']} has {len(encoded)} bytes; {EVENT_MAX_BYTES} are allowed.",
+            hint="Record a digest.",
+        )
     return Leaf(encoded, salt, detached)
 
 

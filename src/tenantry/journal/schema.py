@@ -17,17 +17,35 @@ import msgspec
 from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Table
 
 _INSERT = "SELECT, INSERT"
-HEADS = Table("heads", Kind.JOURNAL, app="SELECT, INSERT, UPDATE (locked)", worker="SELECT, UPDATE (locked)", follower_reads=True, worker_sees_all=True)
+HEADS = Table(
+    "heads",
+    Kind.JOURNAL,
+    app="SELECT, INSERT, UPDATE (locked)",
+    worker="SELECT, UPDATE (locked)",
+    follower_reads=True,
+    worker_sees_all=True,
+)
 CHANGELOG = Table("changelog", Kind.JOURNAL, app=_INSERT, worker=_INSERT, follower_reads=True, worker_sees_all=True)
 LEAVES = Table(
-    "leaves", Kind.JOURNAL, app=f"{_INSERT}, UPDATE (salt, personal)", worker=_INSERT, follower_reads=True, worker_sees_all=True
+    "leaves",
+    Kind.JOURNAL,
+    app=f"{_INSERT}, UPDATE (salt, personal)",
+    worker=_INSERT,
+    follower_reads=True,
+    worker_sees_all=True,
 )
 CUTS = Table("cuts", Kind.JOURNAL, app=_INSERT, worker=_INSERT, follower_reads=True)
 CURSORS = Table("cursors", Kind.JOURNAL, app="", worker="SELECT, INSERT, UPDATE", worker_sees_all=True)
 DUTIES = Table("duties", Kind.JOURNAL, deployment_wide=True, app="", worker="SELECT, INSERT, UPDATE")
-DEPLOYMENT = Table("deployment", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker="SELECT, INSERT, UPDATE", follower_reads=True)
-INCARNATIONS = Table("incarnations", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker=_INSERT, follower_reads=True)
-DESTRUCTIONS = Table("destructions", Kind.JOURNAL, app=_INSERT, worker="SELECT", follower_reads=True, worker_sees_all=True)
+DEPLOYMENT = Table(
+    "deployment", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker="SELECT, INSERT, UPDATE", follower_reads=True
+)
+INCARNATIONS = Table(
+    "incarnations", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker=_INSERT, follower_reads=True
+)
+DESTRUCTIONS = Table(
+    "destructions", Kind.JOURNAL, app=_INSERT, worker="SELECT", follower_reads=True, worker_sees_all=True
+)
 
 OPEN_LOG = Statement("open_log", HEADS, "INSERT INTO heads (org, locked) VALUES (:org, 0) ON CONFLICT DO NOTHING", {})
 LOCK_HEAD = Statement(
@@ -40,7 +58,10 @@ LOCK_HEAD = Statement(
     {},
 )
 GUARD_REVISION = Statement(
-    "guard_revision", CHANGELOG, "SELECT 1 WHERE coalesce((SELECT max(rev) FROM changelog WHERE org = :org), 0) = :rev", {"rev": int}
+    "guard_revision",
+    CHANGELOG,
+    "SELECT 1 WHERE coalesce((SELECT max(rev) FROM changelog WHERE org = :org), 0) = :rev",
+    {"rev": int},
 )
 GUARD_PATH = Statement(
     "guard_path",
@@ -64,7 +85,10 @@ CHANGE = Statement(
     returns=True,
 )
 CUT = Statement(
-    "cut", CUTS, "INSERT INTO cuts (org, id, rev) SELECT :org, :id, max(rev) FROM changelog WHERE org = :org", {"id": str}
+    "cut",
+    CUTS,
+    "INSERT INTO cuts (org, id, rev) SELECT :org, :id, max(rev) FROM changelog WHERE org = :org",
+    {"id": str},
 )
 _LEAF_VALUES = "SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, {xid}:body, :salt, :personal RETURNING idx"
 _LAST_REV = "(SELECT max(rev) FROM changelog WHERE org = :org)"
@@ -75,16 +99,28 @@ def _leaf(name: str, rev: str) -> Statement:
     both = f"INSERT INTO leaves ({columns}) {_LEAF_VALUES}"
     sqlite = both.replace("{rev}", rev).replace("{xid}", "")
     postgres = both.replace("{rev}", rev).replace("{xid}", "xid, ", 1).replace("{xid}", "pg_current_xact_id(), ")
-    return Statement(name, LEAVES, Dialects(sqlite=sqlite, postgres=postgres), {"body": bytes, "salt": bytes, "personal": bytes}, returns=True)
+    return Statement(
+        name,
+        LEAVES,
+        Dialects(sqlite=sqlite, postgres=postgres),
+        {"body": bytes, "salt": bytes, "personal": bytes},
+        returns=True,
+    )
 
 
 LEAF_OF_CHANGE = _leaf("leaf_of_change", _LAST_REV)
 LEAF_ONLY = _leaf("leaf_only", "0")
 DESTROY = Statement(
-    "destroy", DESTRUCTIONS, "INSERT INTO destructions (org, subject, at) VALUES (:org, :subject, :at) ON CONFLICT DO NOTHING", {"subject": str, "at": int}
+    "destroy",
+    DESTRUCTIONS,
+    "INSERT INTO destructions (org, subject, at) VALUES (:org, :subject, :at) ON CONFLICT DO NOTHING",
+    {"subject": str, "at": int},
 )
 ERASE = Statement(
-    "erase", LEAVES, "UPDATE leaves SET salt = NULL, personal = NULL WHERE org = :org AND idx = :idx AND personal IS NOT NULL", {"idx": int}
+    "erase",
+    LEAVES,
+    "UPDATE leaves SET salt = NULL, personal = NULL WHERE org = :org AND idx = :idx AND personal IS NOT NULL",
+    {"idx": int},
 )
 MOVE_CURSOR = Statement(
     "move_cursor",
@@ -92,6 +128,30 @@ MOVE_CURSOR = Statement(
     "INSERT INTO cursors (follower, org, rev, leaf) VALUES (:follower, :org, :rev, :leaf) "
     "ON CONFLICT (follower, org) DO UPDATE SET rev = excluded.rev, leaf = excluded.leaf WHERE cursors.rev = :from_rev AND cursors.leaf = :from_leaf",
     {"follower": str, "rev": int, "leaf": int, "from_rev": int, "from_leaf": int},
+)
+TAKE_DUTY = Statement(
+    "take_duty",
+    DUTIES,
+    "INSERT INTO duties (name, holder, fence, until) VALUES (:name, :holder, 1, :until) "
+    "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, fence = duties.fence + 1, until = excluded.until "
+    "WHERE duties.until < :now OR duties.holder = excluded.holder RETURNING fence",
+    {"name": str, "holder": str, "until": int, "now": int},
+    returns=True,
+)
+RENEW_DUTY = Statement(
+    "renew_duty",
+    DUTIES,
+    "UPDATE duties SET until = :until WHERE name = :name AND fence = :fence",
+    {"name": str, "fence": int, "until": int},
+)
+HOLD_DUTY = Statement(
+    "hold_duty",
+    DUTIES,
+    Dialects(
+        sqlite="SELECT 1 FROM duties WHERE name = :name AND fence = :fence",
+        postgres="SELECT 1 FROM duties WHERE name = :name AND fence = :fence FOR SHARE",
+    ),
+    {"name": str, "fence": int},
 )
 
 
@@ -144,6 +204,11 @@ class Cursor(msgspec.Struct, frozen=True):
     leaf: int
 
 
+def ids_json(ids: list[str]) -> str:
+    """Ids as the JSON list that `touched` and `cut` hold."""
+    return msgspec.json.encode(ids).decode()
+
+
 HEAD = Read(
     "head",
     Head,
@@ -185,7 +250,22 @@ CREATE TABLE destructions (org text NOT NULL, subject text NOT NULL, at {int} NO
 SCHEMA = Schema(
     room="journal",
     tables=(HEADS, CHANGELOG, LEAVES, CUTS, CURSORS, DUTIES, DEPLOYMENT, INCARNATIONS, DESTRUCTIONS),
-    statements=(OPEN_LOG, LOCK_HEAD, GUARD_REVISION, GUARD_PATH, CHANGE, CUT, LEAF_OF_CHANGE, LEAF_ONLY, DESTROY, ERASE, MOVE_CURSOR),
+    statements=(
+        TAKE_DUTY,
+        RENEW_DUTY,
+        HOLD_DUTY,
+        OPEN_LOG,
+        LOCK_HEAD,
+        GUARD_REVISION,
+        GUARD_PATH,
+        CHANGE,
+        CUT,
+        LEAF_OF_CHANGE,
+        LEAF_ONLY,
+        DESTROY,
+        ERASE,
+        MOVE_CURSOR,
+    ),
     reads=(HEAD, CHANGES, LEAF_ROWS, CUTS_OF),
     migrations=(
         Migration(

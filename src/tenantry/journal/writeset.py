@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import msgspec
-
 from tenantry.core.errors import Misuse, TooLarge
 from tenantry.core.limits import SET_MAX_CUTS, SET_MAX_EVENTS, SET_MAX_STATEMENTS
 from tenantry.journal.event import Event
+from tenantry.journal.schema import ids_json
 from tenantry.store import Kind, Refusal, Row, Statement, Step
 
 
@@ -94,13 +93,26 @@ class WriteSet:
         if (self.changes_state() or self.destroyed) and not self.events:
             raise Misuse(f"A change of {self._what()} records no event.")
 
+    def refuse_derived(self) -> None:
+        """What followers rebuild is written by them alone.
+
+        Raises:
+            Misuse: the set writes a derived table outside a duty.
+        """
+        for step in self.steps:
+            if step.statement.table.kind is Kind.DERIVED:
+                raise Misuse(f"{step.statement.table.name} is derived: only its follower writes it.")
+
     def touched_json(self) -> str:
         """What the changelog row touches: targets of events, cuts, and what was named by `touch`, each once."""
         named = dict.fromkeys(t for event in self.events for t in event.targets())
-        return msgspec.json.encode([*(named | dict.fromkeys(self.cuts) | dict.fromkeys(self.touched))]).decode()
+        return ids_json([*(named | dict.fromkeys(self.cuts) | dict.fromkeys(self.touched))])
 
     def _what(self) -> str:
-        return ", ".join(sorted({s.statement.table.name for s in self.steps if s.statement.table.kind is Kind.STATE})) or "branches"
+        return (
+            ", ".join(sorted({s.statement.table.name for s in self.steps if s.statement.table.kind is Kind.STATE}))
+            or "branches"
+        )
 
     def _check(self, statement: Statement, args: dict[str, Any]) -> None:
         if args.keys() != statement.args.keys():

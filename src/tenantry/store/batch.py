@@ -96,7 +96,9 @@ class Batcher:
         except Unavailable as error:
             return [error for _ in programs]
         except psycopg.Error:
-            lost = Unknown("The connection to the database broke.", hint="Read back what was written before trying again.")
+            lost = Unknown(
+                "The connection to the database broke.", hint="Read back what was written before trying again."
+            )
             return [lost for _ in programs]
 
     async def _together(self, many: Many, programs: list[Program]) -> list[Outcome | TenantryError]:
@@ -106,7 +108,9 @@ class Batcher:
                 return many.answers(programs, await self._transaction(statements))
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311
-        raise Unavailable("The database could not settle a conflict between writers.", hint="Try again; nothing was written.")
+        raise Unavailable(
+            "The database could not settle a conflict between writers.", hint="Try again; nothing was written."
+        )
 
     async def _by_itself(self, program: Program) -> Outcome | TenantryError:
         try:

@@ -23,8 +23,18 @@ END $$
 """
 
 _ORGS = "string_to_array(current_setting('tenantry.org', true), ',')"
-_APP = {Kind.STATE: "SELECT, INSERT, UPDATE, DELETE", Kind.EPHEMERAL: "SELECT, INSERT, UPDATE, DELETE", Kind.DERIVED: "SELECT", Kind.JOURNAL: "SELECT"}
-_WORKER = {Kind.STATE: "", Kind.EPHEMERAL: "SELECT, DELETE", Kind.DERIVED: "SELECT, INSERT, UPDATE, DELETE", Kind.JOURNAL: "SELECT"}
+_APP = {
+    Kind.STATE: "SELECT, INSERT, UPDATE, DELETE",
+    Kind.EPHEMERAL: "SELECT, INSERT, UPDATE, DELETE",
+    Kind.DERIVED: "SELECT",
+    Kind.JOURNAL: "SELECT",
+}
+_WORKER = {
+    Kind.STATE: "",
+    Kind.EPHEMERAL: "SELECT, DELETE",
+    Kind.DERIVED: "SELECT, INSERT, UPDATE, DELETE",
+    Kind.JOURNAL: "SELECT",
+}
 
 
 def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) -> list[str]:
@@ -44,7 +54,10 @@ def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) 
 def _table(table: Table, app: str, follower: str, worker: str) -> list[str]:
     name = f"{SCHEMA}.{table.name}"
     made = [f"REVOKE ALL ON {name} FROM PUBLIC, {app}, {follower}, {worker}"]
-    rights = {app: table.app if table.app is not None else _APP[table.kind], worker: table.worker if table.worker is not None else _WORKER[table.kind]}
+    rights = {
+        app: table.app if table.app is not None else _APP[table.kind],
+        worker: table.worker if table.worker is not None else _WORKER[table.kind],
+    }
     made += [f"GRANT {right} ON {name} TO {role}" for role, right in rights.items() if right]
     if table.follower_reads:
         made.append(f"GRANT SELECT ON {name} TO {follower}")

@@ -26,7 +26,9 @@ def migrate_sqlite(connection: sqlite3.Connection, schemas: Iterable[Schema], ph
     """Bring a database file to the declared schema; returns the titles of what was run."""
     connection.execute(_VERSIONS.replace("{int}", "INTEGER"))
     ran: list[str] = []
-    for room, migration in _missing(schemas, set(connection.execute("SELECT room, number, phase FROM schema_versions")), phase):
+    for room, migration in _missing(
+        schemas, set(connection.execute("SELECT room, number, phase FROM schema_versions")), phase
+    ):
         connection.execute("BEGIN IMMEDIATE")
         for statement in migration.statements("sqlite"):
             connection.execute(statement)
@@ -37,7 +39,13 @@ def migrate_sqlite(connection: sqlite3.Connection, schemas: Iterable[Schema], ph
 
 
 async def migrate_postgres(
-    connection: AsyncConnection, schemas: Iterable[Schema], *, app: str, follower: str, worker: str, phase: str = "expand"
+    connection: AsyncConnection,
+    schemas: Iterable[Schema],
+    *,
+    app: str,
+    follower: str,
+    worker: str,
+    phase: str = "expand",
 ) -> list[str]:
     """Bring a database to the declared schema, grants and policies, as the migrator, on an autocommit connection.
 
@@ -60,14 +68,18 @@ async def migrate_postgres(
             async with connection.transaction():
                 for statement in migration.statements("postgres"):
                     await connection.execute(statement)
-                await connection.execute("INSERT INTO schema_versions VALUES (%s, %s, %s)", (room, migration.number, migration.phase))
+                await connection.execute(
+                    "INSERT INTO schema_versions VALUES (%s, %s, %s)", (room, migration.number, migration.phase)
+                )
             ran.append(f"{room} {migration.number}: {migration.title}")
         async with connection.transaction():
             await connection.execute(f"GRANT SELECT ON schema_versions TO {app}, {follower}, {worker}")
             for statement in fence.statements(schemas, app, follower, worker):
                 await connection.execute(statement)
     except psycopg.errors.LockNotAvailable as error:
-        raise Unavailable("A migration could not get its lock within 2 s.", hint="Run it again; what was done stands.") from error
+        raise Unavailable(
+            "A migration could not get its lock within 2 s.", hint="Run it again; what was done stands."
+        ) from error
     finally:
         await connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY,))
     return ran
@@ -82,10 +94,16 @@ def refuse_other_version(schemas: Iterable[Schema], done: Done) -> None:
     known = {(s.room, m.number, m.phase) for s in schemas for m in s.migrations}
     missing = sorted(f"{room} {number}" for room, number, phase in known - done if phase == "expand")
     if missing:
-        raise Unsafe(f"The database is older than this server: it lacks {', '.join(missing)}.", hint="Run `tenantry init` to bring it up.")
+        raise Unsafe(
+            f"The database is older than this server: it lacks {', '.join(missing)}.",
+            hint="Run `tenantry init` to bring it up.",
+        )
     beyond = sorted(f"{room} {number}" for room, number, phase in done - known if phase == "contract")
     if beyond:
-        raise Unsafe(f"The database was contracted by a newer server ({', '.join(beyond)}).", hint="Start that version or a newer one.")
+        raise Unsafe(
+            f"The database was contracted by a newer server ({', '.join(beyond)}).",
+            hint="Start that version or a newer one.",
+        )
 
 
 async def _done(connection: AsyncConnection) -> Done:
@@ -93,4 +111,9 @@ async def _done(connection: AsyncConnection) -> Done:
 
 
 def _missing(schemas: Iterable[Schema], done: Done, phase: str) -> list[tuple[str, Migration]]:
-    return [(s.room, m) for s in schemas for m in s.migrations if m.phase == phase and (s.room, m.number, m.phase) not in done]
+    return [
+        (s.room, m)
+        for s in schemas
+        for m in s.migrations
+        if m.phase == phase and (s.room, m.number, m.phase) not in done
+    ]

@@ -1,6 +1,5 @@
 """Opening a database: the one place that decides which engine, checks the set-up and refuses what would void a promise."""
 
-import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -29,7 +28,9 @@ class Database(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if (self.file is None) == (self.urls is None):
-            raise Unsafe("Name exactly one database: a file, or PostgreSQL.", hint="See the reference of the configuration.")
+            raise Unsafe(
+                "Name exactly one database: a file, or PostgreSQL.", hint="See the reference of the configuration."
+            )
 
 
 async def prepare(database: Database, schemas: Iterable[Schema], *, phase: str = "expand") -> list[str]:
@@ -47,17 +48,29 @@ async def prepare(database: Database, schemas: Iterable[Schema], *, phase: str =
             finally:
                 connection.close()
     assert database.urls is not None
-    roles = {name: psycopg.conninfo.conninfo_to_dict(getattr(database.urls, name))["user"] for name in ("app", "follower", "worker")}
+    roles = {
+        name: psycopg.conninfo.conninfo_to_dict(getattr(database.urls, name))["user"]
+        for name in ("app", "follower", "worker")
+    }
     try:
         connection = await psycopg.AsyncConnection.connect(database.migrator_url, autocommit=True)
     except psycopg.OperationalError as error:
-        raise Unavailable("The database cannot be reached as the migrator.", hint="Check its address, role and password.") from error
+        raise Unavailable(
+            "The database cannot be reached as the migrator.", hint="Check its address, role and password."
+        ) from error
     async with connection:
-        return await migrate_postgres(connection, schemas, app=roles["app"], follower=roles["follower"], worker=roles["worker"], phase=phase)
+        return await migrate_postgres(
+            connection, schemas, app=roles["app"], follower=roles["follower"], worker=roles["worker"], phase=phase
+        )
 
 
 async def open_store(
-    database: Database, schemas: Iterable[Schema], clock: Clock, *, development: bool = False, on_broken: Callable[[], None]
+    database: Database,
+    schemas: Iterable[Schema],
+    clock: Clock,
+    *,
+    development: bool = False,
+    on_broken: Callable[[], None],
 ) -> Engine:
     """Open a prepared database.
 
@@ -89,4 +102,7 @@ async def open_store(
 async def _refuse_other_time(engine: Engine, clock: Clock) -> None:
     apart = abs(await engine.db_time_ms() - clock.now_ms())
     if apart > CLOCK_SKEW_MS:
-        raise Unavailable(f"This node's clock is {apart / 1000:.1f} s from the database's.", hint="Set the clocks right: at most 5 s may lie between.")
+        raise Unavailable(
+            f"This node's clock is {apart / 1000:.1f} s from the database's.",
+            hint="Set the clocks right: at most 5 s may lie between.",
+        )

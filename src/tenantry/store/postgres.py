@@ -18,7 +18,17 @@ import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from tenantry.core.errors import Conflict, Damaged, Misuse, StorageFull, TenantryError, Throttled, Unavailable, Unknown, Unsafe
+from tenantry.core.errors import (
+    Conflict,
+    Damaged,
+    Misuse,
+    StorageFull,
+    TenantryError,
+    Throttled,
+    Unavailable,
+    Unknown,
+    Unsafe,
+)
 from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.store import fence
 from tenantry.store.batch import Batcher
@@ -75,7 +85,9 @@ class PostgresEngine:
             try:
                 await pool.open(wait=True, timeout=10)
             except PoolTimeout as error:
-                raise Unavailable(f"The database cannot be reached as {role}.", hint="Check the address, the role and its password.") from error
+                raise Unavailable(
+                    f"The database cannot be reached as {role}.", hint="Check the address, the role and its password."
+                ) from error
             async with pool.connection() as connection:
                 await fence.refuse_unsafe(connection, role)
         if not development:
@@ -121,7 +133,15 @@ class PostgresEngine:
             "current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_user::text, current_database()::text",
             (),
         )
-        names = ("engine", "fsync", "synchronous_commit", "full_page_writes", "synchronous_standby_names", "role", "database")
+        names = (
+            "engine",
+            "fsync",
+            "synchronous_commit",
+            "full_page_writes",
+            "synchronous_standby_names",
+            "role",
+            "database",
+        )
         return dict(zip(names, rows[0], strict=True))
 
     async def close(self) -> None:
@@ -152,7 +172,9 @@ class PostgresEngine:
                 return await self._once(program)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311
-        raise Unavailable("The database could not settle a conflict between writers.", hint="Try again; nothing was written.")
+        raise Unavailable(
+            "The database could not settle a conflict between writers.", hint="Try again; nothing was written."
+        )
 
     async def _once(self, program: Program) -> Outcome:
         cursors: list[AsyncRawCursor] = []
@@ -161,7 +183,9 @@ class PostgresEngine:
                 async with connection.pipeline():
                     org = ""
                     for place, step in enumerate(program.steps):
-                        compiled = step.statement.postgres_guarded if step.otherwise is not None else step.statement.postgres
+                        compiled = (
+                            step.statement.postgres_guarded if step.otherwise is not None else step.statement.postgres
+                        )
                         if not step.statement.postgres.text:
                             continue
                         if step.org != org:
@@ -182,7 +206,9 @@ class PostgresEngine:
         """One transaction of a batch; gives the rows of each statement."""
         async with self._connection("app") as connection:
             async with connection.pipeline():
-                cursors = [await connection.execute(compiled.text, given, prepare=True) for compiled, given in statements]
+                cursors = [
+                    await connection.execute(compiled.text, given, prepare=True) for compiled, given in statements
+                ]
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     def _connection(self, role: str) -> "_Borrowed":
@@ -197,10 +223,17 @@ class PostgresEngine:
 
     async def _refuse_undurable(self) -> None:
         facts = await self.facts()
-        weak = {name: facts[name] for name in ("fsync", "synchronous_commit", "full_page_writes") if facts[name] in ("off", "local")}
+        weak = {
+            name: facts[name]
+            for name in ("fsync", "synchronous_commit", "full_page_writes")
+            if facts[name] in ("off", "local")
+        }
         if weak:
             said = ", ".join(f"{name} = {value}" for name, value in weak.items())
-            raise Unsafe(f"The database would lose what it acknowledged: {said}.", hint="Turn them on; only development may go without.")
+            raise Unsafe(
+                f"The database would lose what it acknowledged: {said}.",
+                hint="Turn them on; only development may go without.",
+            )
 
     async def _listen(self) -> None:
         """Hear wake-ups. They may be lost: the reader polls anyway, so a broken connection is only taken up again."""
@@ -240,7 +273,9 @@ class _Borrowed:
         try:
             self._connection = await self._pool.getconn()
         except (PoolTimeout, psycopg.OperationalError) as error:
-            raise Unavailable("The database cannot be reached.", hint="Try again in a second; nothing was written.") from error
+            raise Unavailable(
+                "The database cannot be reached.", hint="Try again in a second; nothing was written."
+            ) from error
         return self._connection
 
     async def __aexit__(self, *_: object) -> None:

@@ -101,7 +101,9 @@ class SqliteEngine:
         return self._clock.now_ms()
 
     async def facts(self) -> dict[str, str]:
-        found = {name: str(self._reader.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("journal_mode", "synchronous")}
+        found = {
+            name: str(self._reader.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("journal_mode", "synchronous")
+        }
         return {"engine": f"SQLite {sqlite3.sqlite_version}", "file": str(self._path), **found}
 
     async def close(self) -> None:
@@ -117,7 +119,9 @@ class SqliteEngine:
             return self._reader.execute(text, values).fetchall()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _DAMAGED:
-                raise Damaged(f"{self._path.name} is damaged.", hint="Run `tenantry doctor`, then restore a backup.") from error
+                raise Damaged(
+                    f"{self._path.name} is damaged.", hint="Run `tenantry doctor`, then restore a backup."
+                ) from error
             raise
 
     def _write_for_ever(self) -> None:
@@ -151,9 +155,13 @@ class SqliteEngine:
         if error.sqlite_errorcode & 0xFF in _SURVIVED:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            refusal: TenantryError = Unavailable(f"The database is busy ({name}).", hint="Try again in a second; nothing was written.")
+            refusal: TenantryError = Unavailable(
+                f"The database is busy ({name}).", hint="Try again in a second; nothing was written."
+            )
             if name == "SQLITE_FULL":
-                refusal = StorageFull("No space is left to write.", hint="Free space on the data disk; nothing was lost.")
+                refusal = StorageFull(
+                    "No space is left to write.", hint="Free space on the data disk; nothing was lost."
+                )
         else:
             self._broken = True
             self._loop.call_soon_threadsafe(self._on_broken)
@@ -244,14 +252,19 @@ def take(path: Path) -> Iterator[None]:
         Unsafe: another process holds it, or it lies on a network mount.
     """
     if (kind := _mount_type(path.parent)) in _NETWORK:
-        raise Unsafe(f"{path} lies on a network mount ({kind}), where locks and syncs cannot be trusted.", hint="Use a local disk.")
+        raise Unsafe(
+            f"{path} lies on a network mount ({kind}), where locks and syncs cannot be trusted.",
+            hint="Use a local disk.",
+        )
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(lock, 64, 0).decode("ascii", "replace").strip() or "another process"
         os.close(lock)
-        raise Unsafe(f"{path} is in use by process {holder}.", hint="One process owns a database file: stop that one first.") from None
+        raise Unsafe(
+            f"{path} is in use by process {holder}.", hint="One process owns a database file: stop that one first."
+        ) from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     try:

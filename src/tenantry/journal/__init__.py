@@ -1,0 +1,35 @@
+"""THE way to write and THE way to follow: write sets, events, revisions, cuts, leaves; horizon, lease, duties, incarnation.
+
+Start with `Journal.begin`. Nothing here knows what a user or a session is: it filters by the ids a credential descends from.
+"""
+
+from tenantry.journal.cuts import Cuts
+from tenantry.journal.duties import Duties, Duty, NotOurs
+from tenantry.journal.event import Event, Origin, Personal, Target, Text
+from tenantry.journal.follow import Follower, Following, Recorder
+from tenantry.journal.journal import Journal, Reads
+from tenantry.journal.lease import Lease
+from tenantry.journal.schema import Change, Head, LeafRow
+from tenantry.journal.writeset import WriteSet
+
+__all__ = [
+    "Change",
+    "Cuts",
+    "Duties",
+    "Duty",
+    "Event",
+    "Follower",
+    "Following",
+    "Head",
+    "Journal",
+    "LeafRow",
+    "Lease",
+    "NotOurs",
+    "Origin",
+    "Personal",
+    "Reads",
+    "Recorder",
+    "Target",
+    "Text",
+    "WriteSet",
+]

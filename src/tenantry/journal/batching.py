@@ -1,0 +1,194 @@
+"""How sets that only record, or touch one ephemeral row, share a transaction on PostgreSQL.
+
+Three kinds of statement, in this order, sorted by organization so that the batches of several nodes never wait in a circle:
+
+1. for each ephemeral statement: drop what descends from a cut, write the rest, and keep the numbers of those that succeeded in a
+   setting of the transaction;
+2. lock the heads of all organizations that record;
+3. insert the leaves of those that succeeded, numbered on from each organization's last.
+
+A set that was cut meanwhile is filtered by the first, and refused. A token recorded in the same instant is dead anyway: it carries the
+revision its node had applied, and the cut's is higher.
+"""
+
+import functools
+from typing import Any
+
+from tenantry.core.errors import Ended, NotFound, TenantryError
+from tenantry.core.ids import PLATFORM
+from tenantry.core.principal import Principal
+from tenantry.journal import schema
+from tenantry.journal.writeset import WriteSet
+from tenantry.store import Compiled, Kind, Outcome, Program, Row, Statement, Step
+
+_SET_ORGS = Compiled(
+    "SELECT set_config('tenantry.org', $1::text, true), set_config('tenantry.done', '', true)", ("orgs",)
+)
+_LOCK_HEADS = Compiled("SELECT 1 FROM heads WHERE org = ANY($1::text[]) ORDER BY org FOR NO KEY UPDATE", ("orgs",))
+_LEAVES = Compiled(
+    """
+WITH leaf AS (
+    SELECT l.*, row_number() OVER (PARTITION BY l.org ORDER BY l.n, l.k) AS place
+    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[]) AS l(n, k, org, body, salt, personal)
+    WHERE l.n = ANY (string_to_array(current_setting('tenantry.done'), ',')::bigint[])),
+last AS (
+    SELECT o.org, coalesce((SELECT max(v.idx) FROM leaves v WHERE v.org = o.org), -1) AS idx FROM (SELECT DISTINCT org FROM leaf) o)
+INSERT INTO leaves (org, idx, rev, xid, body, salt, personal)
+SELECT leaf.org, last.idx + leaf.place, 0, pg_current_xact_id(), leaf.body, leaf.salt, leaf.personal FROM leaf JOIN last USING (org)
+""",
+    ("n", "k", "org", "body", "salt", "personal"),
+)
+_TYPES: dict[type, str] = {str: "text[]", int: "bigint[]", bytes: "bytea[]"}
+
+
+class _Member(Program, frozen=True, eq=False):
+    """A program that may share a transaction, with what the shared statements need to know of it."""
+
+    guarded: Step | None = None
+    leaves: tuple[dict[str, Any], ...] = ()
+    path: str = ""
+    rev: int = 0
+    platform_path: str = ""
+    platform_rev: int = 0
+
+
+class _Shared:
+    """The journal's way to run many sets at once; see `tenantry.store.program.Many`."""
+
+    def takes(self, w: WriteSet, parts: list[WriteSet]) -> bool:
+        """Whether this set touches one organization, changes no state and guards at most one ephemeral row."""
+        if (
+            parts != [w]
+            or w.locks
+            or w.expected is not None
+            or w.opens
+            or w.destroyed
+            or len(w.steps) > 1
+            or w.changes_state()
+        ):
+            return False
+        return all(step.statement.table.kind is Kind.EPHEMERAL and step.statement.many for step in w.steps)
+
+    def program(self, w: WriteSet, actor: Principal, steps: list[Step]) -> Program:
+        """The program, with its steps for when it has to run alone."""
+        guarded = w.steps[0] if w.steps else None
+        keys: frozenset[Any] = frozenset()
+        if guarded is not None:
+            keys = frozenset(
+                {(guarded.statement.table.name, w.org, *(guarded.args[column] for column in guarded.statement.key))}
+            )
+        own = actor.lineage if actor.lineage is not None and actor.org == w.org else None
+        if actor.lineage is not None and own is None:
+            return Program(w.org, steps)
+        return _Member(
+            w.org,
+            steps,
+            many=self,
+            keys=keys,
+            guarded=guarded,
+            leaves=tuple(step.args for step in steps if step.statement is schema.LEAF_ONLY),
+            path=" ".join(own.path) if own else "",
+            rev=own.rev if own else 0,
+            platform_path=" ".join(own.platform_path) if own else "",
+            platform_rev=own.platform_rev if own else 0,
+        )
+
+    def compose(self, programs: list[Program]) -> list[tuple[Compiled, list[Any]]]:
+        members = _members(programs)
+        orgs = sorted({member.org for member in members} | {PLATFORM})
+        statements: list[tuple[Compiled, list[Any]]] = [(_SET_ORGS, [",".join(orgs)])]
+        statements += [(_writing(statement), _arrays(statement, group)) for statement, group in _groups(members)]
+        recording = sorted({member.org for member in members if member.leaves})
+        if recording:
+            statements += [(_LOCK_HEADS, [recording]), (_LEAVES, _leaf_arrays(members))]
+        return statements
+
+    def answers(self, programs: list[Program], rows: list[list[Row]]) -> list[Outcome | TenantryError]:
+        members = _members(programs)
+        answers: dict[int, Outcome | TenantryError] = {}
+        for (statement, group), found in zip(_groups(members), rows[1:], strict=False):
+            told = {row[0]: row for row in found}
+            for n, member in group:
+                answers[n] = _answer(statement, member, told[n])
+        ordered = sorted(range(len(programs)), key=lambda place: programs[place].org)
+        placed = {place: answers[n] for n, place in enumerate(ordered)}
+        return [placed[place] for place in range(len(programs))]
+
+
+SHARED = _Shared()
+
+
+def _members(programs: list[Program]) -> list[_Member]:
+    """Sorted by organization; a member's number in the batch is its place here."""
+    return sorted((p for p in programs if isinstance(p, _Member)), key=lambda member: member.org)
+
+
+def _groups(members: list[_Member]) -> list[tuple[Statement | None, list[tuple[int, _Member]]]]:
+    groups: dict[str, tuple[Statement | None, list[tuple[int, _Member]]]] = {}
+    for n, member in enumerate(members):
+        statement = member.guarded.statement if member.guarded is not None else None
+        groups.setdefault(statement.name if statement else "", (statement, []))[1].append((n, member))
+    return [groups[name] for name in sorted(groups)]
+
+
+@functools.cache
+def _writing(statement: Statement | None) -> Compiled:
+    """The text that filters, writes and tells; one row a set: its number, whether it is alive, whether it wrote, what it returned."""
+    names = list(statement.args) if statement is not None else []
+    types = [_TYPES[statement.args[name]] for name in names] if statement is not None else []
+    given = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "bigint[]", *types]
+    places = ", ".join(f"${i}::{kind}" for i, kind in enumerate(given, 1))
+    columns = ", ".join(["n", "org", "path", "path_rev", "platform_path", "platform_rev", *names])
+    if statement is None:
+        done = "done AS (SELECT n FROM alive)"
+    else:
+        keys = ", ".join(["org", *statement.key])
+        done = f"written AS ({statement.many}),\ndone AS (SELECT alive.n FROM alive JOIN written USING ({keys}))"  # noqa: S608
+    text = f"""
+WITH args AS (SELECT * FROM unnest({places}) AS a({columns})),
+alive AS (
+    SELECT a.* FROM args a
+    WHERE EXISTS (SELECT 1 FROM heads h WHERE h.org = a.org)
+      AND NOT EXISTS (SELECT 1 FROM cuts c WHERE c.org = a.org AND c.id = ANY (string_to_array(a.path, ' ')) AND c.rev > a.path_rev)
+      AND NOT EXISTS (SELECT 1 FROM cuts c WHERE c.org = '{PLATFORM}' AND c.id = ANY (string_to_array(a.platform_path, ' ')) AND c.rev > a.platform_rev)),
+{done},
+kept AS (SELECT set_config('tenantry.done', concat_ws(',', nullif(current_setting('tenantry.done'), ''), string_agg(n::text, ',')), true) FROM done)
+SELECT args.n, alive.n IS NOT NULL, done.n IS NOT NULL FROM args LEFT JOIN alive USING (n) LEFT JOIN done USING (n) CROSS JOIN kept
+"""  # noqa: S608
+    return Compiled(text, ())
+
+
+def _arrays(statement: Statement | None, group: list[tuple[int, _Member]]) -> list[list[Any]]:
+    columns: list[list[Any]] = [
+        [n for n, _ in group],
+        [member.org for _, member in group],
+        [member.path for _, member in group],
+        [member.rev for _, member in group],
+        [member.platform_path for _, member in group],
+        [member.platform_rev for _, member in group],
+    ]
+    for name in statement.args if statement is not None else ():
+        columns.append([member.guarded.args[name] for _, member in group if member.guarded is not None])
+    return columns
+
+
+def _leaf_arrays(members: list[_Member]) -> list[list[Any]]:
+    leaves = [(n, k, member.org, leaf) for n, member in enumerate(members) for k, leaf in enumerate(member.leaves)]
+    return [
+        [n for n, _, _, _ in leaves],
+        [k for _, k, _, _ in leaves],
+        [org for _, _, org, _ in leaves],
+        [leaf["body"] for *_, leaf in leaves],
+        [leaf["salt"] for *_, leaf in leaves],
+        [leaf["personal"] for *_, leaf in leaves],
+    ]
+
+
+def _answer(statement: Statement | None, member: _Member, row: Row) -> Outcome | TenantryError:
+    _, alive, done = row
+    if not alive:
+        return Ended() if member.path or member.platform_path else NotFound("There is no such organization.")
+    if not done and member.guarded is not None and member.guarded.otherwise is not None:
+        otherwise = member.guarded.otherwise
+        return otherwise() if isinstance(otherwise, type) else otherwise
+    return Outcome([[] for step in member.steps if step.statement.returns])

@@ -1,0 +1,141 @@
+"""What has died. A credential is dead if any branch it descends from was cut at a revision above the one it carries.
+
+A node keeps the cuts of the organizations it is asked about, follows the changelog to keep them true, and says yes only while its lease
+holds. Cuts are facts that only grow, and the highest revision of a branch wins, so a change heard while an organization loads may be
+applied in any order.
+"""
+
+import asyncio
+from collections import OrderedDict
+
+from tenantry.core import scopes
+from tenantry.core.clock import Clock
+from tenantry.core.errors import Ended, Stale
+from tenantry.core.ids import PLATFORM
+from tenantry.core.limits import LEASE_MS, PAGE_ROWS
+from tenantry.core.principal import Lineage, Principal
+from tenantry.journal.journal import Journal
+from tenantry.journal.lease import Lease
+from tenantry.journal.schema import CUTS_OF, Change
+
+KEPT = 1_000_000
+"""Cuts in memory, about 150 bytes each; beyond it the organizations asked for longest ago are forgotten and read again."""
+
+
+class _Organization:
+    """The cuts of one organization, and the revision up to which they are complete."""
+
+    __slots__ = ("cuts", "rev")
+
+    def __init__(self) -> None:
+        self.cuts: dict[str, int] = {}
+        self.rev = 0
+
+
+class Cuts:
+    """A node's knowledge of what has died. A follower: add it to `Following` before that starts. Owned by the event loop."""
+
+    def __init__(self, journal: Journal, lease: Lease, clock: Clock, *, kept: int = KEPT) -> None:
+        self._journal = journal
+        self._lease = lease
+        self._clock = clock
+        self._kept = kept
+        self._size = 0
+        self._loaded: OrderedDict[str, _Organization] = OrderedDict()
+        self._loading: dict[str, tuple[_Organization, asyncio.Task[None]]] = {}
+        self._moved = asyncio.Event()
+
+    def apply(self, change: Change) -> None:
+        """See `Follower`."""
+        known = self._loaded.get(change.org) or (self._loading[change.org][0] if change.org in self._loading else None)
+        if known is not None:
+            for branch in change.cut_ids():
+                self._size += branch not in known.cuts
+                known.cuts[branch] = max(change.rev, known.cuts.get(branch, 0))
+            known.rev = max(known.rev, change.rev)
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def check(self, principal: Principal) -> None:
+        """Refuse what descends from a cut. Holds for this moment only: ask again at every use.
+
+        Raises:
+            Ended: a branch of its path was cut after the credential was made.
+            Stale: this node has not heard recently enough to know.
+        """
+        lineage = principal.lineage
+        if lineage is None:
+            return
+        await self._check(principal.org, lineage.path, lineage.rev)
+        await self._check(PLATFORM, lineage.platform_path, lineage.platform_rev)
+        self._lease.check()
+
+    async def lineage(
+        self, org: str, path: tuple[str, ...], read_at: int = 0, platform_path: tuple[str, ...] = ()
+    ) -> Lineage:
+        """What a credential made now by this node carries: its path and the revisions this node has applied.
+
+        `read_at` is the revision at which the records it rests on were read; the node waits until it has applied it.
+
+        Raises:
+            Ended: a branch of the path is cut already.
+            Stale: the node did not catch up within the lease.
+        """
+        rev = await self._caught_up(org, read_at)
+        platform_rev = await self._caught_up(PLATFORM, 0) if platform_path else 0
+        made = Lineage(path, rev, platform_path, platform_rev)
+        self._lease.check()
+        return made
+
+    async def _check(self, org: str, path: tuple[str, ...], rev: int) -> None:
+        if not path:
+            return
+        cuts = (await self._of(org)).cuts
+        for branch in path:
+            if cuts.get(branch, 0) > rev:
+                raise Ended
+
+    async def _caught_up(self, org: str, rev: int) -> int:
+        began = self._clock.boottime()
+        known = await self._of(org)
+        while known.rev < rev:
+            left = LEASE_MS / 1000 - (self._clock.boottime() - began)
+            if left <= 0:
+                raise Stale(hint="This node is behind; ask again in a second.", retry_after_ms=LEASE_MS)
+            try:
+                await asyncio.wait_for(self._moved.wait(), left)
+            except TimeoutError:
+                continue
+            known = await self._of(org)
+        return known.rev
+
+    async def _of(self, org: str) -> _Organization:
+        """The organization's cuts, read once and shared by all who wait for them."""
+        known = self._loaded.get(org)
+        if known is not None:
+            self._loaded.move_to_end(org)
+            return known
+        if org not in self._loading:
+            fresh = _Organization()
+            self._loading[org] = (fresh, asyncio.ensure_future(self._load(org, fresh)))
+        fresh, task = self._loading[org]
+        await asyncio.shield(task)
+        return fresh
+
+    async def _load(self, org: str, fresh: _Organization) -> None:
+        try:
+            scope = scopes.of_job(org)
+            head = await self._journal.head(scope)
+            reads, after = self._journal.reads(scope), ""
+            while rows := await reads.all(CUTS_OF, after=after, most=PAGE_ROWS):
+                for row in rows:
+                    self._size += row.id not in fresh.cuts
+                    fresh.cuts[row.id] = max(row.rev, fresh.cuts.get(row.id, 0))
+                after = rows[-1].id
+            fresh.rev = max(fresh.rev, head.rev)
+            self._loaded[org] = fresh
+        finally:
+            del self._loading[org]
+        while self._size > self._kept and len(self._loaded) > 1:
+            _, forgotten = self._loaded.popitem(last=False)
+            self._size -= len(forgotten.cuts)

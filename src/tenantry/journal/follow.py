@@ -1,0 +1,175 @@
+"""THE way to follow. One reader a node asks what has been committed since its last look and hands it to the followers.
+
+The horizon tells rows by what the last look could see, not by a position: on PostgreSQL a row is new if its transaction was not in the
+snapshot of the last read, so a transaction left open for minutes neither loses rows nor holds others back. On SQLite, where one thread
+writes, the row's sequence is enough. Every row is seen once by each node, in order of revision within an organization; if one is missing
+there, what follows it is held back. Between organizations there is no order.
+
+Each successful look renews the node's lease from the moment it began.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from tenantry.core.clock import Clock
+from tenantry.core.errors import TenantryError
+from tenantry.core.limits import POLL_MS
+from tenantry.journal.lease import Lease
+from tenantry.journal.schema import Change
+from tenantry.store import Dialects, Engine, Row, Survey
+
+_CHANGED = Survey(
+    "changed",
+    Dialects(
+        sqlite="SELECT seq, org, rev, at, touched, cut FROM changelog WHERE seq > ?1 ORDER BY seq LIMIT 5000",
+        postgres="WITH new AS (SELECT org, rev, at, touched, cut FROM changelog "
+        "WHERE xid >= $1::text::xid8 OR xid = ANY ($2::text[]::xid8[]) ORDER BY org, rev) "
+        "SELECT pg_current_snapshot()::text, new.* FROM (SELECT 1) one LEFT JOIN new ON true",
+    ),
+)
+_RECORDED = Survey(
+    "recorded",
+    Dialects(
+        sqlite="SELECT max(seq), org, max(idx) + 1 FROM leaves WHERE seq > ?1 GROUP BY org",
+        postgres="WITH new AS (SELECT org, max(idx) + 1 AS leaves FROM leaves "
+        "WHERE xid >= $1::text::xid8 OR xid = ANY ($2::text[]::xid8[]) GROUP BY org) "
+        "SELECT pg_current_snapshot()::text, new.* FROM (SELECT 1) one LEFT JOIN new ON true",
+    ),
+)
+_START = Survey(
+    "start",
+    Dialects(
+        sqlite="SELECT coalesce((SELECT max(seq) FROM changelog), 0), coalesce((SELECT max(seq) FROM leaves), 0)",
+        postgres="SELECT pg_current_snapshot()::text, pg_current_snapshot()::text",
+    ),
+)
+
+
+class Follower(Protocol):
+    """Whatever keeps up in memory: caches, graphs, tokens. Told at least once, in order of revision within an organization."""
+
+    def apply(self, change: Change) -> None:
+        """Take in one change. Quick and without waiting: the node's lease waits for it."""
+        ...
+
+
+class Recorder(Protocol):
+    """Whatever keeps up with the leaves: the sequencer, streams. Told the organizations whose logs grew."""
+
+    def grew(self, org: str, leaves: int) -> None:
+        """The log of `org` has `leaves` leaves."""
+        ...
+
+
+class Horizon:
+    """What this node has seen of the database. Owned by the reading task of `Following`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._changes: Any = None
+        self._leaves: Any = None
+
+    async def start(self) -> None:
+        """Begin at what is committed now."""
+        row = (await self._engine.survey(_START))[0]
+        self._changes, self._leaves = row[0], row[1]
+
+    async def changes(self) -> list[Change]:
+        """The changes committed since the last call, ordered by revision within each organization."""
+        rows = await self._engine.survey(_CHANGED, *self._since(self._changes))
+        self._changes = self._moved(self._changes, rows)
+        return [Change(*row[1:]) for row in rows if row[1] is not None]
+
+    async def recorded(self) -> list[tuple[str, int]]:
+        """The organizations whose logs grew since the last call, with their number of leaves."""
+        rows = await self._engine.survey(_RECORDED, *self._since(self._leaves))
+        self._leaves = self._moved(self._leaves, rows)
+        return [(row[1], row[2]) for row in rows if row[1] is not None]
+
+    def _since(self, position: Any) -> tuple[Any, ...]:
+        if self._engine.dialect == "sqlite":
+            return (position,)
+        _, xmax, running = position.split(":")
+        return xmax, [xid for xid in running.split(",") if xid]
+
+    def _moved(self, position: Any, rows: list[Row]) -> Any:
+        if self._engine.dialect == "sqlite":
+            return max([position, *(row[0] for row in rows)])
+        return rows[0][0]
+
+
+class Following:
+    """The node's reading task: looks at the horizon, renews the lease, tells followers. One per opened store."""
+
+    def __init__(self, engine: Engine, clock: Clock, lease: Lease) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._lease = lease
+        self._horizon = Horizon(engine)
+        self._followers: list[Follower] = []
+        self._recorders: list[Recorder] = []
+        self._applied: dict[str, int] = {}
+        self._held: dict[str, list[Change]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.failures = 0
+
+    def add(self, follower: Follower) -> None:
+        """Tell this follower of every change from the start on; before `start`."""
+        self._followers.append(follower)
+
+    def add_recorder(self, recorder: Recorder) -> None:
+        """Tell this one of every log that grows; before `start`."""
+        self._recorders.append(recorder)
+
+    async def start(self) -> None:
+        """Take the position from which on this node sees everything, then follow."""
+        began = self._clock.boottime()
+        await self._horizon.start()
+        self._lease.renew(began)
+        self._task = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def applied(self, org: str) -> int:
+        """The last revision of `org` that this node's followers have taken in; 0 if none since the start."""
+        return self._applied.get(org, 0)
+
+    async def _follow(self) -> None:
+        """Look again at every wake-up, and at least every `POLL_MS`. A look that fails renews nothing: the lease runs out by itself."""
+        while True:
+            await self._engine.changed(POLL_MS / 1000)
+            began = self._clock.boottime()
+            try:
+                changes = await self._horizon.changes()
+                grown = await self._horizon.recorded() if self._recorders else []
+            except TenantryError:
+                self.failures += 1
+                continue
+            for change in changes:
+                self._take(change)
+            if not self._held:
+                self._lease.renew(began)
+            for org, leaves in grown:
+                for recorder in self._recorders:
+                    recorder.grew(org, leaves)
+
+    def _take(self, change: Change) -> None:
+        """Apply a change and what it freed, or hold it back if a revision before it is missing."""
+        last = self._applied.get(change.org)
+        if last is not None and change.rev <= last:
+            return
+        if last is not None and change.rev > last + 1:
+            self._held.setdefault(change.org, []).append(change)
+            return
+        self._apply(change)
+        for held in sorted(self._held.pop(change.org, ()), key=lambda c: c.rev):
+            self._take(held)
+
+    def _apply(self, change: Change) -> None:
+        for follower in self._followers:
+            follower.apply(change)
+        self._applied[change.org] = change.rev

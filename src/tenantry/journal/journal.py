@@ -1,0 +1,130 @@
+"""The journal: the one way to write. `begin` collects a write set and sends it; `run` reads again and retries what only collided."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from tenantry.core.clock import Clock
+from tenantry.core.errors import Conflict, Misuse, NotFound
+from tenantry.core.ids import PLATFORM
+from tenantry.core.principal import SYSTEM, Principal
+from tenantry.core.scopes import TenantScope
+from tenantry.journal.compose import compose, settle
+from tenantry.journal.duties import Duty
+from tenantry.journal.event import Origin
+from tenantry.journal.schema import HEAD, Head
+from tenantry.journal.writeset import WriteSet
+from tenantry.store import Engine, Read
+
+T = TypeVar("T")
+P = ParamSpec("P")
+TRIES = 4
+"""One try and three more, when only a version guard failed."""
+
+_NOWHERE = Origin()
+
+
+class Reads:
+    """Reads of one organization, from the primary. Nothing here can reach another's rows."""
+
+    def __init__(self, engine: Engine, scope: TenantScope) -> None:
+        if not isinstance(scope, TenantScope):
+            raise Misuse("Reading needs the scope of a tenant.")
+        self._engine = engine
+        self.org = scope.org
+
+    async def all(self, read: Read[T], **args: Any) -> list[T]:
+        """Every row of a registered read."""
+        return await self._engine.read(read, self.org, args)
+
+    async def one(self, read: Read[T], otherwise: type[Exception] = NotFound, **args: Any) -> T:
+        """The single row of a registered read.
+
+        Raises:
+            NotFound (or `otherwise`): this organization has no such row.
+        """
+        rows = await self._engine.read(read, self.org, args)
+        if not rows:
+            raise otherwise()
+        return rows[0]
+
+
+class Journal:
+    """Writes of a node. One per opened store."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._shares = engine.dialect == "postgres"
+
+    def reads(self, scope: TenantScope) -> Reads:
+        """Reads within a scope."""
+        return Reads(self._engine, scope)
+
+    async def head(self, scope: TenantScope) -> Head:
+        """The organization's last revision and number of leaves.
+
+        Raises:
+            NotFound: no such organization.
+        """
+        return await self.reads(scope).one(HEAD)
+
+    @asynccontextmanager
+    async def begin(
+        self, scope: TenantScope, actor: Principal, *, origin: Origin = _NOWHERE, with_platform: bool = False
+    ) -> AsyncIterator[WriteSet]:
+        """Collect a write set in the block and send it at its end; an exception in the block sends nothing.
+
+        `with_platform` also opens the platform's part, `w.platform`, in the same transaction.
+
+        Raises:
+            TenantryError: a guard's refusal; nothing was written. `Ended`: the actor's credential was cut.
+            Unavailable, StorageFull, Throttled: nothing was written; try again later.
+            Unknown: the connection broke in the commit; read back before trying again.
+        """
+        if not isinstance(scope, TenantScope):
+            raise Misuse("Writing needs the scope of a tenant.")
+        w = WriteSet(scope.org, WriteSet(PLATFORM) if with_platform and scope.org != PLATFORM else None)
+        yield w
+        if w.is_empty() and (w.platform is None or w.platform.is_empty()):
+            return
+        program = compose(w, actor, origin, self._clock.now_ms(), shared=self._shares)
+        settle(w, program, await self._engine.run(program))
+
+    @asynccontextmanager
+    async def begin_duty(self, scope: TenantScope, duty: Duty) -> AsyncIterator[WriteSet]:
+        """A write set of a follower, sequencer or reaper: it commits only while this node holds the duty, and it alone may write
+        derived tables and cursors. On PostgreSQL it runs as `worker`.
+
+        Raises:
+            NotOurs: another node has taken the duty; nothing was written.
+        """
+        w = WriteSet(scope.org)
+        duty.hold(w)
+        yield w
+        program = compose(w, SYSTEM, _NOWHERE, self._clock.now_ms(), role="worker")
+        settle(w, program, await self._engine.run(program))
+
+    async def run(
+        self,
+        scope: TenantScope,
+        actor: Principal,
+        use_case: Callable[Concatenate[WriteSet, Reads, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a use case in a write set of its own, again from its reads on when a version guard failed (up to three times more).
+
+        Raises:
+            Conflict: somebody else was faster four times.
+        """
+        reads = self.reads(scope)
+        for _ in range(TRIES - 1):
+            try:
+                async with self.begin(scope, actor) as w:
+                    result = await use_case(w, reads, *args, **kwargs)
+            except Conflict:
+                continue
+            return result
+        async with self.begin(scope, actor) as w:
+            return await use_case(w, reads, *args, **kwargs)
