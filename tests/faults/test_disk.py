@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from tests.faults.disk import Disk, StillRunning
+from tests.faults.disk import Disk, StillRunningError
 
 _CHILD = """
 import sqlite3, sys
@@ -130,7 +130,7 @@ def test_commits_survive_a_checkpoint_and_a_second_power_loss(machine: Machine) 
 
 def test_power_is_not_cut_under_a_living_process(machine: Machine) -> None:
     machine.opened("FULL")
-    with pytest.raises(StillRunning):
+    with pytest.raises(StillRunningError):
         machine.disk.power_loss()
 
 

@@ -58,7 +58,7 @@ struct record {
 };
 
 static struct page *page;
-static const char *prefix, *log_directory;
+static char prefix[PATH_MAX], log_directory[PATH_MAX];
 static size_t prefix_length;
 static int log_fd = -1;
 
@@ -68,15 +68,16 @@ static void die(const char *what) {
 }
 
 __attribute__((constructor)) static void start(void) {
-    const char *path = getenv("TENANTRY_SHIM_PAGE");
-    prefix = getenv("TENANTRY_SHIM_PREFIX");
-    log_directory = getenv("TENANTRY_SHIM_LOG");
-    if (!path || !prefix)
+    const char *path = getenv("TENANTRY_SHIM_PAGE"), *below = getenv("TENANTRY_SHIM_PREFIX");
+    const char *log = getenv("TENANTRY_SHIM_LOG");
+    if (!path || !below)
         return;
-    prefix_length = strlen(prefix);
-    if (log_directory) {
-        char undo[PATH_MAX];
-        snprintf(undo, sizeof undo, "%s/undo", log_directory);
+    /* Copied: PostgreSQL writes its process titles over the environment. */
+    prefix_length = snprintf(prefix, sizeof prefix, "%s", below);
+    if (log) {
+        snprintf(log_directory, sizeof log_directory, "%s", log);
+        char undo[PATH_MAX + 8];
+        snprintf(undo, sizeof undo, "%s/undo", log);
         log_fd = syscall(SYS_openat, AT_FDCWD, undo, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
         if (log_fd < 0)
             die(undo);
@@ -90,8 +91,6 @@ __attribute__((constructor)) static void start(void) {
         die(path);
     page = mapped;
 }
-
-/* ---- which files ---- */
 
 static int under_prefix(const char *path) {
     return strncmp(path, prefix, prefix_length) == 0 && (path[prefix_length] == '/' || path[prefix_length] == 0);
@@ -135,8 +134,6 @@ static enum kind kind_of(const char *path, const struct stat *status) {
     return DATA;
 }
 
-/* ---- the undo log ---- */
-
 static uint64_t new_id(void) { return atomic_fetch_add(&page->last_id, 1) + 1; }
 
 static void append(struct record record, const char *path, const void *data) {
@@ -172,13 +169,11 @@ static void done(uint64_t id) { append((struct record){.op = DONE, .id = id}, NU
 
 /* Hold on to a file that is losing its name, if there is one, by a link beside the log. */
 static void keep(const char *name, uint64_t id) {
-    char kept[PATH_MAX];
+    char kept[PATH_MAX + 32];
     snprintf(kept, sizeof kept, "%s/%lu", log_directory, id);
     if (syscall(SYS_linkat, AT_FDCWD, name, AT_FDCWD, kept, 0) < 0 && errno != ENOENT && errno != ENOTDIR)
         die("a file losing its name cannot be linked beside the log");
 }
-
-/* ---- writes ---- */
 
 /* How many of `length` bytes at `offset` the disk takes, possibly fewer; -1 and ENOSPC for none. */
 static ssize_t admit(const struct stat *status, off_t offset, ssize_t length) {
@@ -245,8 +240,6 @@ ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
     return write_parts(fd, parts, count, offset);
 }
 
-/* ---- sizes ---- */
-
 int ftruncate(int fd, off_t size) {
     char path[PATH_MAX];
     struct stat status;
@@ -283,8 +276,6 @@ int posix_fallocate(int fd, off_t offset, off_t length) {
         done(id);
     return error;
 }
-
-/* ---- names ---- */
 
 int open(const char *name, int flags, ...) {
     char path[PATH_MAX];
@@ -337,8 +328,6 @@ int rename(const char *old, const char *new) {
     return result;
 }
 
-/* ---- syncs ---- */
-
 static int64_t now_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -390,8 +379,7 @@ int msync(void *start, size_t length, int flags) {
     return syscall(SYS_msync, start, length, flags);
 }
 
-/* ---- the same under their other names: off_t has 64 bits in both ---- */
-
+/* The same under their other names: off_t has 64 bits in both. */
 #define SAME(name) __attribute__((alias(name)))
 int open64(const char *, int, ...) SAME("open");
 int ftruncate64(int, off64_t) SAME("ftruncate");
