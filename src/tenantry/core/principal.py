@@ -13,9 +13,11 @@ class Lineage(msgspec.Struct, frozen=True):
     """The branches a credential descends from, and what its minting node had heard when it made it.
 
     `path` holds ids of the credential's own organization, `platform_path` ids of the platform (account, application, signing key).
-    Any cut of one of them at a revision above `rev` (`platform_rev` for the platform's) ends the credential.
+    Any cut of one of them at a revision above `rev` (`platform_rev` for the platform's) ends the credential, and so does a new
+    incarnation of the deployment's data.
     """
 
+    incarnation: int
     path: tuple[str, ...]
     rev: int
     platform_path: tuple[str, ...] = ()

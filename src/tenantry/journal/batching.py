@@ -19,7 +19,7 @@ from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import Principal
 from tenantry.journal import schema
 from tenantry.journal.writeset import WriteSet
-from tenantry.store import Compiled, Kind, Outcome, Program, Row, Statement, Step
+from tenantry.store import Compiled, Kind, Outcome, Program, Row, Statement, Step, refused
 
 _SET_ORGS = Compiled(
     "SELECT set_config('tenantry.org', $1::text, true), set_config('tenantry.done', '', true)", ("orgs",)
@@ -50,6 +50,7 @@ class _Member(Program, frozen=True, eq=False):
     rev: int = 0
     platform_path: str = ""
     platform_rev: int = 0
+    incarnation: int = 0
 
 
 class _Shared:
@@ -91,6 +92,7 @@ class _Shared:
             rev=own.rev if own else 0,
             platform_path=" ".join(own.platform_path) if own else "",
             platform_rev=own.platform_rev if own else 0,
+            incarnation=own.incarnation if own else 0,
         )
 
     def compose(self, programs: list[Program]) -> list[tuple[Compiled, list[Any]]]:
@@ -106,10 +108,10 @@ class _Shared:
     def answers(self, programs: list[Program], rows: list[list[Row]]) -> list[Outcome | TenantryError]:
         members = _members(programs)
         answers: dict[int, Outcome | TenantryError] = {}
-        for (statement, group), found in zip(_groups(members), rows[1:], strict=False):
+        for (_, group), found in zip(_groups(members), rows[1:], strict=False):
             told = {row[0]: row for row in found}
             for n, member in group:
-                answers[n] = _answer(statement, member, told[n])
+                answers[n] = _answer(member, told[n])
         ordered = sorted(range(len(programs)), key=lambda place: programs[place].org)
         placed = {place: answers[n] for n, place in enumerate(ordered)}
         return [placed[place] for place in range(len(programs))]
@@ -136,9 +138,9 @@ def _writing(statement: Statement | None) -> Compiled:
     """The text that filters, writes and tells; one row a set: its number, whether it is alive, whether it wrote, what it returned."""
     names = list(statement.args) if statement is not None else []
     types = [_TYPES[statement.args[name]] for name in names] if statement is not None else []
-    given = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "bigint[]", *types]
+    given = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "bigint[]", "bigint[]", *types]
     places = ", ".join(f"${i}::{kind}" for i, kind in enumerate(given, 1))
-    columns = ", ".join(["n", "org", "path", "path_rev", "platform_path", "platform_rev", *names])
+    columns = ", ".join(["n", "org", "path", "path_rev", "platform_path", "platform_rev", "incarnation", *names])
     if statement is None:
         done = "done AS (SELECT n FROM alive)"
     else:
@@ -149,10 +151,16 @@ WITH args AS (SELECT * FROM unnest({places}) AS a({columns})),
 alive AS (
     SELECT a.* FROM args a
     WHERE EXISTS (SELECT 1 FROM heads h WHERE h.org = a.org)
-      AND NOT EXISTS (SELECT 1 FROM cuts c WHERE c.org = a.org AND c.id = ANY (string_to_array(a.path, ' ')) AND c.rev > a.path_rev)
-      AND NOT EXISTS (SELECT 1 FROM cuts c WHERE c.org = '{PLATFORM}' AND c.id = ANY (string_to_array(a.platform_path, ' ')) AND c.rev > a.platform_rev)),
+      AND a.incarnation IN (0, (SELECT max(number) FROM incarnations))
+      AND NOT EXISTS (
+        SELECT 1 FROM cuts c WHERE c.org = a.org AND c.id = ANY (string_to_array(a.path, ' ')) AND c.rev > a.path_rev)
+      AND NOT EXISTS (
+        SELECT 1 FROM cuts c
+        WHERE c.org = '{PLATFORM}' AND c.id = ANY (string_to_array(a.platform_path, ' ')) AND c.rev > a.platform_rev)),
 {done},
-kept AS (SELECT set_config('tenantry.done', concat_ws(',', nullif(current_setting('tenantry.done'), ''), string_agg(n::text, ',')), true) FROM done)
+kept AS (
+    SELECT set_config('tenantry.done', concat_ws(',', nullif(current_setting('tenantry.done'), ''), string_agg(n::text, ',')), true)
+    FROM done)
 SELECT args.n, alive.n IS NOT NULL, done.n IS NOT NULL FROM args LEFT JOIN alive USING (n) LEFT JOIN done USING (n) CROSS JOIN kept
 """  # noqa: S608
     return Compiled(text, ())
@@ -166,10 +174,10 @@ def _arrays(statement: Statement | None, group: list[tuple[int, _Member]]) -> li
         [member.rev for _, member in group],
         [member.platform_path for _, member in group],
         [member.platform_rev for _, member in group],
+        [member.incarnation for _, member in group],
     ]
-    for name in statement.args if statement is not None else ():
-        columns.append([member.guarded.args[name] for _, member in group if member.guarded is not None])
-    return columns
+    names = statement.args if statement is not None else ()
+    return columns + [[m.guarded.args[name] for _, m in group if m.guarded is not None] for name in names]
 
 
 def _leaf_arrays(members: list[_Member]) -> list[list[Any]]:
@@ -184,11 +192,11 @@ def _leaf_arrays(members: list[_Member]) -> list[list[Any]]:
     ]
 
 
-def _answer(statement: Statement | None, member: _Member, row: Row) -> Outcome | TenantryError:
+def _answer(member: _Member, row: Row) -> Outcome | TenantryError:
     _, alive, done = row
     if not alive:
-        return Ended() if member.path or member.platform_path else NotFound("There is no such organization.")
+        return Ended() if member.incarnation else NotFound("There is no such organization.")
     if not done and member.guarded is not None and member.guarded.otherwise is not None:
         otherwise = member.guarded.otherwise
-        return otherwise() if isinstance(otherwise, type) else otherwise
+        return refused(otherwise)
     return Outcome([[] for step in member.steps if step.statement.returns])

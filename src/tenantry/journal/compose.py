@@ -66,12 +66,14 @@ def _guards(parts: list[WriteSet], actor: Principal) -> list[Step]:
         if part.expected is not None
     ]
     lineage = actor.lineage
-    if lineage is not None and lineage.path:
-        steps.append(Step(actor.org, schema.GUARD_PATH, {"path": list(lineage.path), "rev": lineage.rev}, Ended))
-    if lineage is not None and lineage.platform_path:
-        steps.append(
-            Step(PLATFORM, schema.GUARD_PATH, {"path": list(lineage.platform_path), "rev": lineage.platform_rev}, Ended)
-        )
+    if lineage is not None:
+        for org, path, rev in (
+            (actor.org, lineage.path, lineage.rev),
+            (PLATFORM, lineage.platform_path, lineage.platform_rev),
+        ):
+            if path:
+                args = {"incarnation": lineage.incarnation, "path": list(path), "rev": rev}
+                steps.append(Step(org, schema.GUARD_PATH, args, Ended))
     return steps
 
 

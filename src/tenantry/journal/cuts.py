@@ -35,10 +35,11 @@ class _Organization:
 class Cuts:
     """A node's knowledge of what has died. A follower: add it to `Following` before that starts. Owned by the event loop."""
 
-    def __init__(self, journal: Journal, lease: Lease, clock: Clock, *, kept: int = KEPT) -> None:
+    def __init__(self, journal: Journal, lease: Lease, clock: Clock, incarnation: int, *, kept: int = KEPT) -> None:
         self._journal = journal
         self._lease = lease
         self._clock = clock
+        self._incarnation = incarnation
         self._kept = kept
         self._size = 0
         self._loaded: OrderedDict[str, _Organization] = OrderedDict()
@@ -60,12 +61,14 @@ class Cuts:
         """Refuse what descends from a cut. Holds for this moment only: ask again at every use.
 
         Raises:
-            Ended: a branch of its path was cut after the credential was made.
+            Ended: a branch of its path was cut after the credential was made, or it is of another incarnation.
             Stale: this node has not heard recently enough to know.
         """
         lineage = principal.lineage
         if lineage is None:
             return
+        if lineage.incarnation != self._incarnation:
+            raise Ended
         await self._check(principal.org, lineage.path, lineage.rev)
         await self._check(PLATFORM, lineage.platform_path, lineage.platform_rev)
         self._lease.check()
@@ -83,7 +86,7 @@ class Cuts:
         """
         rev = await self._caught_up(org, read_at)
         platform_rev = await self._caught_up(PLATFORM, 0) if platform_path else 0
-        made = Lineage(path, rev, platform_path, platform_rev)
+        made = Lineage(self._incarnation, path, rev, platform_path, platform_rev)
         self._lease.check()
         return made
 

@@ -30,7 +30,11 @@ class Duty(msgspec.Struct, frozen=True):
 
     def hold(self, w: WriteSet) -> None:
         """Refuse the set with `NotOurs` unless the duty is still this node's when it commits."""
-        w.lock(HOLD_DUTY, otherwise=NotOurs, name=self.name, fence=self.fence)
+        w.locks.append(self.step(w.org))
+
+    def step(self, org: str = "") -> Step:
+        """The guard itself, for a program that belongs to no organization."""
+        return Step(org, HOLD_DUTY, {"name": self.name, "fence": self.fence}, NotOurs)
 
 
 class Duties:

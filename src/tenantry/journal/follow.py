@@ -9,11 +9,12 @@ Each successful look renews the node's lease from the moment it began.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import TenantryError
-from tenantry.core.limits import POLL_MS
+from tenantry.core.limits import CLOCK_SKEW_MS, POLL_MS
 from tenantry.journal.lease import Lease
 from tenantry.journal.schema import Change
 from tenantry.store import Dialects, Engine, Row, Survey
@@ -23,8 +24,8 @@ _CHANGED = Survey(
     Dialects(
         sqlite="SELECT seq, org, rev, at, touched, cut FROM changelog WHERE seq > ?1 ORDER BY seq LIMIT 5000",
         postgres="WITH new AS (SELECT org, rev, at, touched, cut FROM changelog "
-        "WHERE xid >= $1::text::xid8 OR xid = ANY ($2::text[]::xid8[]) ORDER BY org, rev) "
-        "SELECT pg_current_snapshot()::text, new.* FROM (SELECT 1) one LEFT JOIN new ON true",
+        "WHERE xid >= $1::text::xid8 OR xid = ANY ($2::text[]::xid8[])) "
+        "SELECT pg_current_snapshot()::text, new.* FROM (SELECT 1) one LEFT JOIN new ON true ORDER BY org, rev",
     ),
 )
 _RECORDED = Survey(
@@ -41,6 +42,16 @@ _START = Survey(
     Dialects(
         sqlite="SELECT coalesce((SELECT max(seq) FROM changelog), 0), coalesce((SELECT max(seq) FROM leaves), 0)",
         postgres="SELECT pg_current_snapshot()::text, pg_current_snapshot()::text",
+    ),
+)
+
+
+_PULSE = Survey(
+    "pulse",
+    Dialects(
+        sqlite="SELECT max(number), '', 0 FROM incarnations",
+        postgres="SELECT (SELECT max(number) FROM incarnations), substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), "
+        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
     ),
 )
 
@@ -99,19 +110,26 @@ class Horizon:
 
 
 class Following:
-    """The node's reading task: looks at the horizon, renews the lease, tells followers. One per opened store."""
+    """The node's reading task: looks at the horizon, renews the lease, tells followers. One per opened store.
 
-    def __init__(self, engine: Engine, clock: Clock, lease: Lease) -> None:
+    `on_other_life` is called once when the database is seen to live another life than the one this node checked in to (a newer
+    incarnation, another timeline); from then on nothing renews the lease, and the process should end and start again.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, lease: Lease, on_other_life: Callable[[], None]) -> None:
         self._engine = engine
         self._clock = clock
         self._lease = lease
+        self._on_other_life = on_other_life
         self._horizon = Horizon(engine)
         self._followers: list[Follower] = []
         self._recorders: list[Recorder] = []
         self._applied: dict[str, int] = {}
         self._held: dict[str, list[Change]] = {}
+        self._life: list[Any] = []
         self._task: asyncio.Task[None] | None = None
         self.failures = 0
+        self.skew_ms = 0
 
     def add(self, follower: Follower) -> None:
         """Tell this follower of every change from the start on; before `start`."""
@@ -124,6 +142,7 @@ class Following:
     async def start(self) -> None:
         """Take the position from which on this node sees everything, then follow."""
         began = self._clock.boottime()
+        *self._life, _ = (await self._engine.survey(_PULSE))[0]
         await self._horizon.start()
         self._lease.renew(began)
         self._task = asyncio.create_task(self._follow())
@@ -144,14 +163,19 @@ class Following:
             await self._engine.changed(POLL_MS / 1000)
             began = self._clock.boottime()
             try:
+                *life, db_ms = (await self._engine.survey(_PULSE))[0]
                 changes = await self._horizon.changes()
                 grown = await self._horizon.recorded() if self._recorders else []
             except TenantryError:
                 self.failures += 1
                 continue
+            if life != self._life:
+                self._on_other_life()
+                return
+            self.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
             for change in changes:
                 self._take(change)
-            if not self._held:
+            if not self._held and self.skew_ms <= CLOCK_SKEW_MS:
                 self._lease.renew(began)
             for org, leaves in grown:
                 for recorder in self._recorders:

@@ -14,7 +14,7 @@
 
 import msgspec
 
-from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Table
+from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Survey, Table
 
 _INSERT = "SELECT, INSERT"
 HEADS = Table(
@@ -67,10 +67,10 @@ GUARD_PATH = Statement(
     "guard_path",
     CUTS,
     Dialects(
-        sqlite="SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id IN (SELECT value FROM json_each(:path)) AND rev > :rev)",
-        postgres="SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id = ANY(:path) AND rev > :rev)",
+        sqlite="SELECT 1 WHERE (SELECT max(number) FROM incarnations) = :incarnation AND NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id IN (SELECT value FROM json_each(:path)) AND rev > :rev)",
+        postgres="SELECT 1 WHERE (SELECT max(number) FROM incarnations) = :incarnation AND NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id = ANY(:path) AND rev > :rev)",
     ),
-    {"path": list, "rev": int},
+    {"incarnation": int, "path": list, "rev": int},
 )
 CHANGE = Statement(
     "change",
@@ -197,18 +197,19 @@ class Cut(msgspec.Struct, frozen=True):
     rev: int
 
 
-class Cursor(msgspec.Struct, frozen=True):
-    """How far a follower is in one organization: the last revision and the number of leaves it has handled."""
-
-    rev: int
-    leaf: int
-
-
 def ids_json(ids: list[str]) -> str:
     """Ids as the JSON list that `touched` and `cut` hold."""
     return msgspec.json.encode(ids).decode()
 
 
+CURSOR_OF = Survey(
+    "cursor_of",
+    Dialects(
+        "SELECT rev, leaf FROM cursors WHERE follower = ?1 AND org = ?2",
+        "SELECT rev, leaf FROM cursors WHERE follower = $1::text AND org = $2::text",
+    ),
+    role="worker",
+)
 HEAD = Read(
     "head",
     Head,
@@ -243,8 +244,9 @@ CREATE TABLE duties (name text NOT NULL PRIMARY KEY, holder text NOT NULL, fence
 CREATE TABLE deployment (
     one {int} NOT NULL PRIMARY KEY CHECK (one = 1), id text NOT NULL, issuer text NOT NULL, place text NOT NULL) {strict};
 CREATE TABLE incarnations (
-    number {int} NOT NULL PRIMARY KEY, id text NOT NULL, at {int} NOT NULL, reason text NOT NULL, heads text NOT NULL) {strict};
+    number {int} NOT NULL PRIMARY KEY, id text NOT NULL, at {int} NOT NULL, reason text NOT NULL) {strict};
 CREATE TABLE destructions (org text NOT NULL, subject text NOT NULL, at {int} NOT NULL, PRIMARY KEY (org, subject)) {strict};
+CREATE INDEX destructions_at ON destructions (at);
 """
 
 SCHEMA = Schema(

@@ -78,7 +78,7 @@ class WriteSet:
 
     def changes_state(self) -> bool:
         """Whether this set makes a row of the changelog."""
-        return bool(self.cuts) or any(step.statement.table.kind is Kind.STATE for step in self.steps)
+        return bool(self.cuts or self.destroyed) or any(step.statement.table.kind is Kind.STATE for step in self.steps)
 
     def is_empty(self) -> bool:
         """Whether there is nothing to send."""
@@ -90,7 +90,7 @@ class WriteSet:
         Raises:
             Misuse: state changed, or something was cut or destroyed, and no event says so.
         """
-        if (self.changes_state() or self.destroyed) and not self.events:
+        if self.changes_state() and not self.events:
             raise Misuse(f"A change of {self._what()} records no event.")
 
     def refuse_derived(self) -> None:

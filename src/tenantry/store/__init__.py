@@ -7,7 +7,7 @@ and refuses a set-up that would void a promise. Nobody but `tenantry.journal` ru
 from tenantry.store.engine import Engine, Survey
 from tenantry.store.open import Database, open_store, prepare
 from tenantry.store.postgres import PostgresUrls
-from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step
+from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step, refused
 from tenantry.store.schema import Compiled, Dialects, Kind, Migration, Read, Schema, Statement, Table
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "Table",
     "open_store",
     "prepare",
+    "refused",
 ]

@@ -1,0 +1,75 @@
+"""Derived tables: a room's follower that rebuilds rows from what changed, with its cursor in the same transaction.
+
+Exactly once for the table although changes come at least once: the cursor moves only from where the follower read it, so of two nodes, or of
+two tries, one commits. What a crash leaves: table and cursor as of the last batch.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from tenantry.core import scopes
+from tenantry.core.errors import Conflict
+from tenantry.core.limits import PAGE_ROWS
+from tenantry.journal.duties import Duty
+from tenantry.journal.journal import Journal, Reads
+from tenantry.journal.schema import CHANGES, CURSOR_OF, MOVE_CURSOR, Change
+from tenantry.journal.writeset import WriteSet
+from tenantry.store import Dialects, Engine, Survey
+
+_BEHIND = """
+SELECT h.org FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name}
+WHERE h.org > {after} AND coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0) > coalesce(k.rev, 0) ORDER BY h.org LIMIT {most}
+"""
+BEHIND = Survey(
+    "behind",
+    Dialects(
+        _BEHIND.format(name="?1", after="?2", most="?3"),
+        _BEHIND.format(name="$1::text", after="$2::text", most="$3::bigint"),
+    ),
+    role="worker",
+)
+
+
+class Deriver(Protocol):
+    """A room's rule: from changes to the rows of its derived tables."""
+
+    name: str
+
+    async def derive(self, w: WriteSet, reads: Reads, changes: list[Change]) -> None:
+        """Write to `w` what these changes make of the derived tables. Reads give the newest state, which may be ahead of the changes."""
+        ...
+
+
+class Deriving:
+    """The work of one deriver; run it with `Working`."""
+
+    beat_ms = 20
+
+    def __init__(self, deriver: Deriver, engine: Engine, journal: Journal) -> None:
+        self.name = f"derive:{deriver.name}"
+        self._deriver = deriver
+        self._engine = engine
+        self._journal = journal
+
+    async def backlog(self) -> AsyncIterator[str]:
+        """See `Work`."""
+        after = ""
+        while rows := await self._engine.survey(BEHIND, self._deriver.name, after, PAGE_ROWS):
+            for (org,) in rows:
+                yield org
+            after = rows[-1][0]
+
+    async def do(self, org: str, duty: Duty) -> None:
+        """See `Work`."""
+        scope = scopes.of_job(org)
+        reads = self._journal.reads(scope)
+        while True:
+            cursor = await self._engine.survey(CURSOR_OF, self._deriver.name, org)
+            at = cursor[0][0] if cursor else 0
+            changes = await reads.all(CHANGES, after=at, most=PAGE_ROWS)
+            if not changes:
+                return
+            async with self._journal.begin_duty(scope, duty) as w:
+                await self._deriver.derive(w, reads, changes)
+                args = {"follower": self._deriver.name, "rev": changes[-1].rev, "leaf": 0, "from_rev": at, "from_leaf": 0}
+                w.write(MOVE_CURSOR, otherwise=Conflict, **args)

@@ -1,0 +1,218 @@
+"""One unbroken life of a deployment's data. A restore, a standby that lost commits or a copied database begins another, and whatever
+was issued in the one before is refused.
+
+At its start a node holds its mark (outside the database) against what the database says. A change it saw that is no longer there, a mark
+of a later incarnation, another place (cluster or timeline) or another issuer each begin a new incarnation; every organization's log goes
+on with `incarnation.begun`, which names the reason and the last head known. Running nodes notice another timeline or a newer incarnation
+at their next look (`Following`) and stop, so that they start again through here.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from tenantry.core import scopes
+from tenantry.core.clock import Clock
+from tenantry.core.errors import AlreadyDone, Unsafe
+from tenantry.core.ids import IdSource
+from tenantry.core.limits import PAGE_ROWS
+from tenantry.journal.duties import Duties, Duty
+from tenantry.journal.event import Event, Target
+from tenantry.journal.journal import Journal
+from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, Seen, seen
+from tenantry.journal.schema import CHANGES, DEPLOYMENT, INCARNATIONS, MOVE_CURSOR
+from tenantry.store import Dialects, Engine, Program, Statement, Step, Survey
+
+DUTY = "incarnation"
+
+_KNOWN = "SELECT d.id, d.issuer, d.place, i.number, i.id FROM deployment d, incarnations i ORDER BY i.number DESC LIMIT 1"
+KNOWN = Survey("deployment", Dialects(_KNOWN, _KNOWN), role="app")
+PLACE = Survey(
+    "place",
+    Dialects(
+        sqlite="SELECT 'file', ''",
+        postgres="SELECT current_database() || '@' || (SELECT system_identifier FROM pg_control_system())::text || '/' || "
+        "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), current_setting('synchronous_standby_names')",
+    ),
+    role="worker",
+)
+_UNTOLD = """
+SELECT h.org, coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0), coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
+FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name} WHERE k.org IS NULL ORDER BY h.org LIMIT {most}
+"""
+UNTOLD = Survey(
+    "untold",
+    Dialects(_UNTOLD.format(name="?1", most="?2"), _UNTOLD.format(name="$1::text", most="$2::bigint")),
+    role="worker",
+)
+FOUND = Statement(
+    "found_deployment",
+    DEPLOYMENT,
+    "INSERT INTO deployment (one, id, issuer, place) VALUES (1, :id, :issuer, :place) ON CONFLICT DO NOTHING",
+    {"id": str, "issuer": str, "place": str},
+)
+SETTLE = Statement(
+    "settle_deployment", DEPLOYMENT, "UPDATE deployment SET issuer = :issuer, place = :place WHERE one = 1", {"issuer": str, "place": str}
+)
+BEGIN = Statement(
+    "begin_incarnation",
+    INCARNATIONS,
+    "INSERT INTO incarnations (number, id, at, reason) VALUES (:number, :id, :at, :reason) ON CONFLICT DO NOTHING",
+    {"number": int, "id": str, "at": int, "reason": str},
+)
+
+
+class IncarnationBegun(Event, tag="incarnation.begun", frozen=True):
+    """The data of this deployment began a new life; what was issued before is refused."""
+
+    incarnation: Target
+    number: int
+    reason: str
+    last_revision: int
+    last_leaves: int
+    seen_revision: int
+
+
+class Incarnation(msgspec.Struct, frozen=True):
+    """The life that the deployment is in, and the mark this node now keeps. `held`: outbound deliveries wait for an operator's word."""
+
+    deployment: str
+    number: int
+    id: str
+    mark: Mark
+    begun_now: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether a restore or copy was just found: nothing is sent out until an operator confirms it."""
+        return bool(self.begun_now)
+
+
+class _Known(msgspec.Struct, frozen=True):
+    deployment: str
+    issuer: str
+    place: str
+    number: int
+    id: str
+
+
+class AnotherNodeBegan(AlreadyDone):
+    """Another node found the same thing first; its incarnation counts."""
+
+    sentence = "Another node began the incarnation."
+
+
+Destroy = Callable[[Destruction], Awaitable[None]]
+
+
+async def found(engine: Engine, ids: IdSource, clock: Clock, issuer: str) -> bool:
+    """Make a fresh database a deployment with its first incarnation; `False` if it is one already."""
+    if await engine.survey(KNOWN):
+        return False
+    place = (await engine.survey(PLACE))[0][0]
+    args = {"number": 1, "id": ids.new("incarnation"), "at": clock.now_ms(), "reason": "founded"}
+    steps = [
+        Step("", FOUND, {"id": ids.new("deployment"), "issuer": issuer, "place": place}, AnotherNodeBegan),
+        Step("", BEGIN, args, AnotherNodeBegan),
+    ]
+    await engine.run(Program("", steps, "worker"))
+    return True
+
+
+async def join(engine: Engine, folder: Path) -> None:
+    """Give this node a mark, on an operator's word that the database is the current one."""
+    known = await _known(engine)
+    MarkFile(folder).write(Mark(known.deployment, known.number))
+
+
+async def check_in(engine: Engine, journal: Journal, duties: Duties, ids: IdSource, clock: Clock, folder: Path, issuer: str, destroy: Destroy) -> Incarnation:
+    """What a node does before it answers anybody: find out whether the database is the one it knew.
+
+    `destroy` erases what the destruction list names; it is called for each entry when a new incarnation begins, before it is told.
+
+    Raises:
+        Unsafe: this node never joined this deployment, or its mark is of another one.
+        NotOurs: another node is just beginning an incarnation; try again.
+    """
+    known, mark = await _known(engine), MarkFile(folder).read()
+    if mark is None:
+        raise Unsafe("This node has never seen this database.", hint="Run `tenantry init` to join it.")
+    if mark.deployment != known.deployment:
+        raise Unsafe("This node belongs to another deployment than its database.", hint="Use an empty state directory and `tenantry init`.")
+    reason = await _reason(engine, known, mark, issuer)
+    if reason:
+        known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
+        for entry in DestructionList(folder).read():
+            await destroy(entry)
+    if known.number > 1:
+        await _tell(engine, journal, await duties.take(DUTY), known, mark)
+    mark = Mark(known.deployment, known.number, mark.newest if not reason else ())
+    MarkFile(folder).write(mark)
+    return Incarnation(known.deployment, known.number, known.id, mark, reason)
+
+
+async def _known(engine: Engine) -> _Known:
+    rows = await engine.survey(KNOWN)
+    if not rows:
+        raise Unsafe("The database holds no deployment.", hint="Run `tenantry init`.")
+    return _Known(*rows[0])
+
+
+async def _reason(engine: Engine, known: _Known, mark: Mark, issuer: str) -> str:
+    """Why a new incarnation must begin; empty if the database is the one this node knew."""
+    if issuer != known.issuer:
+        return "copied"
+    if mark.incarnation > known.number:
+        return "restored"
+    if mark.incarnation == known.number and not await _all_there(engine, mark.newest):
+        return "restored"
+    place, standbys = (await engine.survey(PLACE))[0]
+    if place != known.place and not (standbys and place.rsplit("/", 1)[0] == known.place.rsplit("/", 1)[0]):
+        return "moved"
+    return ""
+
+
+async def _all_there(engine: Engine, newest: tuple[Seen, ...]) -> bool:
+    """Whether the newest changes this node saw are what the database holds."""
+    for expected in newest:
+        rows = await engine.read(CHANGES, expected.org, {"after": expected.rev - 1, "most": 1})
+        if not rows or seen(rows[0]) != expected:
+            return False
+    return True
+
+
+async def _begin(
+    engine: Engine, duties: Duties, ids: IdSource, clock: Clock, known: _Known, mark: Mark, issuer: str, reason: str
+) -> _Known:
+    duty = await duties.take(DUTY)
+    number = max(known.number, mark.incarnation) + 1
+    place = (await engine.survey(PLACE))[0][0]
+    fresh = _Known(known.deployment, issuer, place, number, ids.new("incarnation"))
+    steps = [
+        duty.step(),
+        Step("", BEGIN, {"number": number, "id": fresh.id, "at": clock.now_ms(), "reason": reason}, AnotherNodeBegan),
+        Step("", SETTLE, {"issuer": issuer, "place": place}),
+    ]
+    await engine.run(Program("", steps, "worker"))
+    return fresh
+
+
+async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mark: Mark) -> None:
+    """Continue every log with `incarnation.begun`; a crash in the middle is made good by the next start."""
+    name = f"incarnation:{known.number}"
+    reason = (await engine.survey(_REASON, known.number))[0][0]
+    while rows := await engine.survey(UNTOLD, name, PAGE_ROWS):
+        for org, rev, leaves in rows:
+            seen_rev = max((s.rev for s in mark.newest if s.org == org), default=0)
+            async with journal.begin_duty(scopes.of_job(org), duty) as w:
+                w.write(MOVE_CURSOR, AnotherNodeBegan, follower=name, rev=rev, leaf=leaves, from_rev=0, from_leaf=0)
+                w.touch(known.id)
+                w.record(IncarnationBegun(known.id, known.number, reason, rev, leaves, seen_rev))
+
+
+_REASON = Survey(
+    "incarnation_reason",
+    Dialects("SELECT reason FROM incarnations WHERE number = ?1", "SELECT reason FROM incarnations WHERE number = $1::bigint"),
+    role="app",
+)

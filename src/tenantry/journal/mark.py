@@ -1,0 +1,156 @@
+"""What a node keeps outside the database, so that a database which went back in time is found out: the mark and the destruction list.
+
+The mark names the deployment, its incarnation, and the newest changes this node saw, with digests. It is written at most once a second
+and at the end, so what a restore took back within the last second before a crash may go unnoticed by the mark alone; on PostgreSQL the
+timeline tells that too. The destruction list names organizations and persons that were erased and that no backup may bring back.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from tenantry.core.errors import Unsafe
+from tenantry.core.limits import CLOCK_SKEW_MS
+from tenantry.journal.schema import Change
+from tenantry.store import Dialects, Engine, Survey
+
+NEWEST = 64
+EVERY_S = 1.0
+
+ERASED = Survey(
+    "erased",
+    Dialects(
+        sqlite="SELECT org, subject, at FROM destructions WHERE at >= ?1",
+        postgres="SELECT org, subject, at FROM destructions WHERE at >= $1::bigint",
+    ),
+)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One change as this node saw it."""
+
+    org: str
+    rev: int
+    digest: str
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """How far the deployment had come when this node last looked."""
+
+    deployment: str
+    incarnation: int
+    newest: tuple[Seen, ...] = ()
+
+
+class Destruction(msgspec.Struct, frozen=True):
+    """An organization (`subject` is its id) or a person of it that was erased."""
+
+    org: str
+    subject: str
+
+
+def seen(change: Change) -> Seen:
+    """A change as the mark remembers it."""
+    told = msgspec.json.encode([change.org, change.rev, change.at_ms, change.touched, change.cut])
+    return Seen(change.org, change.rev, hashlib.sha256(told).hexdigest())
+
+
+class MarkFile:
+    """The mark of one node, in its state directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "mark.json"
+
+    def read(self) -> Mark | None:
+        """The mark; `None` if this node never joined a deployment.
+
+        Raises:
+            Unsafe: there is one, but it cannot be read.
+        """
+        if not self._path.exists():
+            return None
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Mark)
+        except (msgspec.DecodeError, OSError) as error:
+            raise Unsafe(f"{self._path} cannot be read.", hint="Restore it, or join again with `tenantry init`.") from error
+
+    def write(self, mark: Mark) -> None:
+        """Replace the mark, whole or not at all."""
+        write_whole(self._path, msgspec.json.encode(mark) + b"\n")
+
+
+class DestructionList:
+    """The erased of this deployment, one a line, only ever added to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "destroyed.jsonl"
+
+    def read(self) -> list[Destruction]:
+        """All entries; a last line that a crash cut short is no entry."""
+        if not self._path.exists():
+            return []
+        lines = self._path.read_bytes().split(b"\n")[:-1]
+        return [msgspec.json.decode(line, type=Destruction) for line in lines]
+
+    def add(self, entries: list[Destruction]) -> None:
+        """Add what is not on the list yet, and sync it."""
+        known = set(self.read())
+        fresh = [entry for entry in entries if entry not in known]
+        if not fresh:
+            return
+        with self._path.open("ab") as file:
+            file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in fresh))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Marking:
+    """Keeps mark and destruction list near what the node has seen. A follower: add it to `Following`, and run `keep` as a task."""
+
+    def __init__(self, folder: Path, mark: Mark, engine: Engine) -> None:
+        self._file = MarkFile(folder)
+        self._list = DestructionList(folder)
+        self._mark = mark
+        self._engine = engine
+        self._newest: deque[Seen] = deque(mark.newest, maxlen=NEWEST)
+        self._moved = False
+        self._erased_since_ms = 0
+
+    def apply(self, change: Change) -> None:
+        """See `Follower`."""
+        self._newest.append(seen(change))
+        self._moved = True
+
+    async def keep(self) -> None:
+        """Write what the node saw, once a second, until cancelled."""
+        while True:
+            await self.write()
+            await asyncio.sleep(EVERY_S)
+
+    async def write(self) -> None:
+        """Write mark and list if the node saw anything since."""
+        if not self._moved:
+            return
+        self._moved = False
+        rows = await self._engine.survey(ERASED, self._erased_since_ms)
+        await asyncio.to_thread(self._list.add, [Destruction(org, subject) for org, subject, _ in rows])
+        self._erased_since_ms = max([self._erased_since_ms, *(at - CLOCK_SKEW_MS for *_, at in rows)])
+        await asyncio.to_thread(self._file.write, msgspec.structs.replace(self._mark, newest=tuple(self._newest)))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 so that a crash leaves the old or the new one."""
+    fresh = path.with_name(path.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)

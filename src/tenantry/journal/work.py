@@ -1,0 +1,98 @@
+"""Work that one node at a time does for organizations whose journal moved: deriving tables, sequencing logs, sending.
+
+A kick names an organization; the node that holds the duty does its work and moves on. Kicks may be lost with the node: whoever takes the
+duty asks the database for the whole backlog first. An organization whose work failed stays in line and is tried again at the next beat.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from tenantry.core.clock import Clock
+from tenantry.core.errors import TenantryError
+from tenantry.journal.duties import DUTY_MS, Duties, Duty, NotOurs
+from tenantry.journal.schema import Change
+
+
+class Work(Protocol):
+    """A kind of work, done under the duty `name`."""
+
+    name: str
+    beat_ms: int
+
+    def backlog(self) -> AsyncIterator[str]:
+        """Every organization that has work waiting."""
+        ...
+
+    async def do(self, org: str, duty: Duty) -> None:
+        """Bring one organization up to date; every write holds the duty.
+
+        Raises:
+            NotOurs: the duty was lost.
+        """
+        ...
+
+
+class Working:
+    """Does one kind of work on this node for as long as it holds the duty. A follower and a recorder: add it to `Following`."""
+
+    def __init__(self, work: Work, duties: Duties, clock: Clock) -> None:
+        self._work = work
+        self._duties = duties
+        self._clock = clock
+        self._kicked: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.holds = False
+        self.failures: dict[str, TenantryError] = {}
+
+    def apply(self, change: Change) -> None:
+        """See `Follower`."""
+        self._kicked.add(change.org)
+
+    def grew(self, org: str, leaves: int) -> None:
+        """See `Recorder`."""
+        del leaves
+        self._kicked.add(org)
+
+    def start(self) -> None:
+        """Try to take the duty, and work while it is held."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; what was being written commits or does not, whole."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                duty = await self._duties.take(self._work.name)
+                self.holds = True
+                await self._hold(duty)
+            except TenantryError:
+                self.holds = False
+            await asyncio.sleep(DUTY_MS / 1000 / 3)
+
+    async def _hold(self, duty: Duty) -> None:
+        self._kicked |= {org async for org in self._work.backlog()}
+        renewed = self._clock.boottime()
+        while True:
+            for org in sorted(self._kicked):
+                self._kicked.discard(org)
+                await self._one(org, duty)
+            if (self._clock.boottime() - renewed) * 1000 > DUTY_MS / 3:
+                await self._duties.renew(duty)
+                renewed = self._clock.boottime()
+            await asyncio.sleep(self._work.beat_ms / 1000)
+
+    async def _one(self, org: str, duty: Duty) -> None:
+        try:
+            await self._work.do(org, duty)
+        except NotOurs:
+            raise
+        except TenantryError as error:
+            self.failures[org] = error
+            self._kicked.add(org)
+        else:
+            self.failures.pop(org, None)
