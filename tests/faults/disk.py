@@ -24,7 +24,7 @@ import pytest
 
 from tests.faults.power import Lost, power_loss
 
-__all__ = ["Disk", "StillRunningError", "Syncs"]
+__all__ = ["Disk", "StillRunning", "Syncs"]
 
 _SOURCE = Path(__file__).parent / "shim" / "shim.c"
 
@@ -56,7 +56,7 @@ class Syncs(msgspec.Struct, frozen=True):
     hints: int
 
 
-class StillRunningError(Exception):
+class StillRunning(Exception):
     """The power was to be cut while a process of this disk lives: its later writes would survive."""
 
 
@@ -127,13 +127,13 @@ class Disk:
         """Restore the state in which nothing unsynced survived (see `tests.faults.power`). All processes are dead.
 
         Raises:
-            StillRunningError: one of them is not.
+            StillRunning: one of them is not.
         """
         with self._page_path.open() as page:
             try:
                 fcntl.flock(page, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise StillRunningError(f"kill and wait for every process that uses {self._prefix} first") from error
+                raise StillRunning(f"kill and wait for every process that uses {self._prefix} first") from error
             return power_loss(self._log, self._prefix)
 
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from tests.faults.disk import Disk, StillRunningError
+from tests.faults.disk import Disk, StillRunning
 
 _CHILD = """
 import sqlite3, sys
@@ -130,7 +130,7 @@ def test_commits_survive_a_checkpoint_and_a_second_power_loss(machine: Machine) 
 
 def test_power_is_not_cut_under_a_living_process(machine: Machine) -> None:
     machine.opened("FULL")
-    with pytest.raises(StillRunningError):
+    with pytest.raises(StillRunning):
         machine.disk.power_loss()
 
 
@@ -208,3 +208,34 @@ def test_a_slow_sync_takes_at_least_the_stated_time(machine: Machine) -> None:
     started = monotonic()
     child.execute("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
     assert monotonic() - started >= 0.12
+
+
+_REPLACE = """
+import os, sys
+folder, *synced = sys.argv[1:]
+file = os.open(f"{folder}/fresh", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.write(file, b"new")
+if "file" in synced:
+    os.fsync(file)
+os.replace(f"{folder}/fresh", f"{folder}/mark")
+if "directory" in synced:
+    os.fsync(os.open(folder, os.O_RDONLY))
+"""
+
+
+@pytest.mark.parametrize(
+    ("synced", "content"),
+    [(["file", "directory"], b"new"), (["file"], b"old"), (["directory"], b""), ([], b"old")],
+    ids=["file and directory", "file", "directory", "nothing"],
+)
+def test_a_replaced_file_is_new_after_a_power_loss_only_if_it_and_then_its_directory_were_synced(
+    tmp_path: Path, synced: list[str], content: bytes
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "mark").write_bytes(b"old")
+    disk = Disk(tmp_path / "disk", prefix=folder)
+    subprocess.run([sys.executable, "-c", _REPLACE, folder, *synced], env=os.environ | disk.env, check=True)
+    assert (folder / "mark").read_bytes() == b"new"
+    disk.power_loss()
+    assert (folder / "mark").read_bytes() == content
