@@ -23,7 +23,12 @@ def postgres_database(cluster: Cluster, name: str) -> Database:
         for role in ROLES:
             if f"tenantry_{role}" not in known:
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(f"tenantry_{role}")))
-                connection.execute(sql.SQL("ALTER ROLE {} SET search_path = tenantry").format(sql.Identifier(f"tenantry_{role}")))
+                connection.execute(
+                    sql.SQL("ALTER ROLE {} SET search_path = tenantry").format(sql.Identifier(f"tenantry_{role}"))
+                )
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER tenantry_migrator").format(sql.Identifier(name)))
     urls = {role: cluster.conninfo(database=name, user=f"tenantry_{role}") for role in ROLES}
-    return Database(urls=PostgresUrls(app=urls["app"], follower=urls["follower"], worker=urls["worker"]), migrator_url=urls["migrator"])
+    return Database(
+        urls=PostgresUrls(app=urls["app"], follower=urls["follower"], worker=urls["worker"]),
+        migrator_url=urls["migrator"],
+    )

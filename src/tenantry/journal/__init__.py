@@ -4,26 +4,36 @@ Start with `Journal.begin`. Nothing here knows what a user or a session is: it f
 """
 
 from tenantry.journal.cuts import Cuts
+from tenantry.journal.derive import Deriver, Deriving
 from tenantry.journal.duties import Duties, Duty, NotOurs
 from tenantry.journal.event import Event, Origin, Personal, Target, Text
 from tenantry.journal.follow import Follower, Following, Recorder
+from tenantry.journal.incarnation import Incarnation, check_in, found, join
 from tenantry.journal.journal import Journal, Reads
 from tenantry.journal.lease import Lease
+from tenantry.journal.mark import Destruction, DestructionList, Marking
 from tenantry.journal.schema import Change, Head, LeafRow
+from tenantry.journal.work import Work, Working
 from tenantry.journal.writeset import WriteSet
 
 __all__ = [
     "Change",
     "Cuts",
+    "Deriver",
+    "Deriving",
+    "Destruction",
+    "DestructionList",
     "Duties",
     "Duty",
     "Event",
     "Follower",
     "Following",
     "Head",
+    "Incarnation",
     "Journal",
     "LeafRow",
     "Lease",
+    "Marking",
     "NotOurs",
     "Origin",
     "Personal",
@@ -31,5 +41,10 @@ __all__ = [
     "Recorder",
     "Target",
     "Text",
+    "Work",
+    "Working",
     "WriteSet",
+    "check_in",
+    "found",
+    "join",
 ]

@@ -20,6 +20,9 @@ _BEHIND = """
 SELECT h.org FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name}
 WHERE h.org > {after} AND coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0) > coalesce(k.rev, 0) ORDER BY h.org LIMIT {most}
 """
+BATCH = 100
+"""Changes derived in one set."""
+
 BEHIND = Survey(
     "behind",
     Dialects(
@@ -66,10 +69,16 @@ class Deriving:
         while True:
             cursor = await self._engine.survey(CURSOR_OF, self._deriver.name, org)
             at = cursor[0][0] if cursor else 0
-            changes = await reads.all(CHANGES, after=at, most=PAGE_ROWS)
+            changes = await reads.all(CHANGES, after=at, most=BATCH)
             if not changes:
                 return
             async with self._journal.begin_duty(scope, duty) as w:
                 await self._deriver.derive(w, reads, changes)
-                args = {"follower": self._deriver.name, "rev": changes[-1].rev, "leaf": 0, "from_rev": at, "from_leaf": 0}
+                args = {
+                    "follower": self._deriver.name,
+                    "rev": changes[-1].rev,
+                    "leaf": 0,
+                    "from_rev": at,
+                    "from_leaf": 0,
+                }
                 w.write(MOVE_CURSOR, otherwise=Conflict, **args)

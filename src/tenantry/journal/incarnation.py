@@ -26,7 +26,9 @@ from tenantry.store import Dialects, Engine, Program, Statement, Step, Survey
 
 DUTY = "incarnation"
 
-_KNOWN = "SELECT d.id, d.issuer, d.place, i.number, i.id FROM deployment d, incarnations i ORDER BY i.number DESC LIMIT 1"
+_KNOWN = (
+    "SELECT d.id, d.issuer, d.place, i.number, i.id FROM deployment d, incarnations i ORDER BY i.number DESC LIMIT 1"
+)
 KNOWN = Survey("deployment", Dialects(_KNOWN, _KNOWN), role="app")
 PLACE = Survey(
     "place",
@@ -53,7 +55,10 @@ FOUND = Statement(
     {"id": str, "issuer": str, "place": str},
 )
 SETTLE = Statement(
-    "settle_deployment", DEPLOYMENT, "UPDATE deployment SET issuer = :issuer, place = :place WHERE one = 1", {"issuer": str, "place": str}
+    "settle_deployment",
+    DEPLOYMENT,
+    "UPDATE deployment SET issuer = :issuer, place = :place WHERE one = 1",
+    {"issuer": str, "place": str},
 )
 BEGIN = Statement(
     "begin_incarnation",
@@ -126,7 +131,16 @@ async def join(engine: Engine, folder: Path) -> None:
     MarkFile(folder).write(Mark(known.deployment, known.number))
 
 
-async def check_in(engine: Engine, journal: Journal, duties: Duties, ids: IdSource, clock: Clock, folder: Path, issuer: str, destroy: Destroy) -> Incarnation:
+async def check_in(
+    engine: Engine,
+    journal: Journal,
+    duties: Duties,
+    ids: IdSource,
+    clock: Clock,
+    folder: Path,
+    issuer: str,
+    destroy: Destroy,
+) -> Incarnation:
     """What a node does before it answers anybody: find out whether the database is the one it knew.
 
     `destroy` erases what the destruction list names; it is called for each entry when a new incarnation begins, before it is told.
@@ -139,7 +153,10 @@ async def check_in(engine: Engine, journal: Journal, duties: Duties, ids: IdSour
     if mark is None:
         raise Unsafe("This node has never seen this database.", hint="Run `tenantry init` to join it.")
     if mark.deployment != known.deployment:
-        raise Unsafe("This node belongs to another deployment than its database.", hint="Use an empty state directory and `tenantry init`.")
+        raise Unsafe(
+            "This node belongs to another deployment than its database.",
+            hint="Use an empty state directory and `tenantry init`.",
+        )
     reason = await _reason(engine, known, mark, issuer)
     if reason:
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
@@ -213,6 +230,8 @@ async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mar
 
 _REASON = Survey(
     "incarnation_reason",
-    Dialects("SELECT reason FROM incarnations WHERE number = ?1", "SELECT reason FROM incarnations WHERE number = $1::bigint"),
+    Dialects(
+        "SELECT reason FROM incarnations WHERE number = ?1", "SELECT reason FROM incarnations WHERE number = $1::bigint"
+    ),
     role="app",
 )

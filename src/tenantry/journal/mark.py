@@ -76,7 +76,9 @@ class MarkFile:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Mark)
         except (msgspec.DecodeError, OSError) as error:
-            raise Unsafe(f"{self._path} cannot be read.", hint="Restore it, or join again with `tenantry init`.") from error
+            raise Unsafe(
+                f"{self._path} cannot be read.", hint="Restore it, or join again with `tenantry init`."
+            ) from error
 
     def write(self, mark: Mark) -> None:
         """Replace the mark, whole or not at all."""

@@ -1,0 +1,108 @@
+"""The configuration: one TOML file, each value overridable by an environment variable, unknown keys refused.
+
+`database.app` may be given as `TENANTRY_DATABASE_APP`. A missing setting never turns a check off: what has no safe default is asked for.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tenantry.core.errors import Invalid
+from tenantry.store import Database, PostgresUrls
+
+DEFAULT_PATH = Path("tenantry.toml")
+
+
+class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Either `file`, or the connection strings of the roles; `migrator` is used by `tenantry init` alone."""
+
+    file: str = ""
+    app: str = ""
+    follower: str = ""
+    worker: str = ""
+    migrator: str = ""
+
+
+class RootKeyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the root key is: a file, or (`environment = true`) the variable `TENANTRY_ROOT_KEY`."""
+
+    file: str = ""
+    environment: bool = False
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a node must be told.
+
+    `issuer` is the https address by which everybody knows this deployment. `state` is a directory of this node's own, outside the
+    database and outside its backups: it holds the mark and the destruction list. `development` admits an http issuer on loopback and a
+    PostgreSQL without durability.
+    """
+
+    issuer: str
+    state: str
+    database: DatabaseConfig
+    root_key: RootKeyConfig = RootKeyConfig()
+    development: bool = False
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.issuer)
+        loopback = address.hostname in ("127.0.0.1", "localhost", "::1")
+        if address.scheme != "https" and not (self.development and loopback and address.scheme == "http"):
+            raise ValueError("issuer must be an https address (http only on loopback, in development)")
+        if not address.hostname or address.query or address.fragment or self.issuer.endswith("/"):
+            raise ValueError("issuer must be an address without query, fragment or final slash")
+
+    def where(self) -> Database:
+        """The database as the store wants it.
+
+        Raises:
+            Invalid: neither a file nor all three connection strings are given, or both are.
+        """
+        given = self.database
+        roles = (given.app, given.follower, given.worker)
+        if given.file and not any(roles):
+            return Database(file=Path(given.file))
+        if all(roles) and not given.file:
+            return Database(urls=PostgresUrls(*roles), migrator_url=given.migrator)
+        raise Invalid(
+            "The configuration must name one database.",
+            hint="Give database.file, or database.app, .follower and .worker.",
+        )
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration.
+
+    Raises:
+        Invalid: no such file, no TOML, an unknown key, a wrong type or value; the sentence names which.
+    """
+    try:
+        given: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Invalid(
+            f"There is no configuration at {path}.", hint="Run `tenantry init`, or name it with --config."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise Invalid(f"{path} cannot be read: {error}.") from error
+    try:
+        return msgspec.convert(_overridden(given, Config, "TENANTRY", environment), Config)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"{path}: {error}.", hint="See the reference of the configuration.") from error
+
+
+def _overridden(
+    given: dict[str, Any], kind: type[msgspec.Struct], prefix: str, environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """`given`, with what the environment says of each key."""
+    for field in msgspec.structs.fields(kind):
+        name = f"{prefix}_{field.name.upper()}"
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            given[field.name] = _overridden(given.get(field.name, {}), field.type, name, environment)
+        elif field.type is str and name in environment:
+            given[field.name] = environment[name]
+    return given

@@ -1,0 +1,118 @@
+"""A node: a process that opened the store, checked in to the deployment's life and follows its journal."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from tenantry.app.config import Config
+from tenantry.core.clock import Clock, SystemClock
+from tenantry.core.ids import IdSource
+from tenantry.journal import (
+    Cuts,
+    Deriver,
+    Deriving,
+    Duties,
+    Following,
+    Incarnation,
+    Journal,
+    Lease,
+    Marking,
+    Work,
+    Working,
+    check_in,
+)
+from tenantry.journal.mark import Destruction
+from tenantry.journal.schema import SCHEMA as JOURNAL
+from tenantry.store import Engine, Schema, open_store
+
+ROOMS: tuple[Schema, ...] = (JOURNAL,)
+"""What every deployment keeps in its database, in the order in which it is made."""
+
+
+class Node(msgspec.Struct, frozen=True, eq=False):
+    """What a use case needs of the node that runs it."""
+
+    id: str
+    engine: Engine
+    clock: Clock
+    ids: IdSource
+    journal: Journal
+    lease: Lease
+    following: Following
+    cuts: Cuts
+    duties: Duties
+    incarnation: Incarnation
+    works: tuple[Working, ...]
+    ended: asyncio.Event
+    """Set when the process must end: storage failed, or the database lives another life."""
+
+
+@asynccontextmanager
+async def open_node(
+    config: Config, *, rooms: Iterable[Schema] = ROOMS, derivers: Iterable[Deriver] = (), clock: Clock | None = None
+) -> AsyncIterator[Node]:
+    """Open the store, check in, follow; and let go of everything at the end of the block.
+
+    Raises:
+        Unsafe: the set-up would void a promise.
+        Unavailable: the database cannot be reached.
+    """
+    clock = clock or SystemClock()
+    ids = IdSource(clock)
+    ended = asyncio.Event()
+    engine = await open_store(config.where(), rooms, clock, development=config.development, on_broken=ended.set)
+    try:
+        node = await _check_in(config, engine, clock, ids, ended, derivers)
+    except BaseException:
+        await engine.close()
+        raise
+    marking = Marking(Path(config.state), node.incarnation.mark, engine)
+    for follower in (node.cuts, marking, *node.works):
+        node.following.add(follower)
+    for work in node.works:
+        node.following.add_recorder(work)
+    await node.following.start()
+    keeping = asyncio.create_task(marking.keep())
+    for work in node.works:
+        work.start()
+    try:
+        yield node
+    finally:
+        for work in node.works:
+            await work.close()
+        await node.following.close()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        if not ended.is_set():
+            await marking.write()
+        await engine.close()
+
+
+async def _check_in(
+    config: Config, engine: Engine, clock: Clock, ids: IdSource, ended: asyncio.Event, derivers: Iterable[Deriver]
+) -> Node:
+    journal, lease, name = Journal(engine, clock), Lease(clock), ids.new("node")
+    duties = Duties(engine, clock, name)
+
+    async def destroy(entry: Destruction) -> None:
+        del entry
+
+    incarnation = await check_in(engine, journal, duties, ids, clock, Path(config.state), config.issuer, destroy)
+    works: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers]
+    return Node(
+        id=name,
+        engine=engine,
+        clock=clock,
+        ids=ids,
+        journal=journal,
+        lease=lease,
+        following=Following(engine, clock, lease, ended.set),
+        cuts=Cuts(journal, lease, clock, incarnation.number),
+        duties=duties,
+        incarnation=incarnation,
+        works=tuple(Working(work, duties, clock) for work in works),
+        ended=ended,
+    )

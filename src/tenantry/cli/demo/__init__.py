@@ -1,0 +1,1 @@
+"""The demonstration: what stands, played on real databases by real processes."""
