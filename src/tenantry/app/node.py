@@ -1,7 +1,7 @@
 """A node: a process that opened the store, checked in to the deployment's life and follows its journal."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,9 +52,16 @@ class Node(msgspec.Struct, frozen=True, eq=False):
 
 @asynccontextmanager
 async def open_node(
-    config: Config, *, rooms: Iterable[Schema] = ROOMS, derivers: Iterable[Deriver] = (), clock: Clock | None = None
+    config: Config,
+    *,
+    rooms: Iterable[Schema] = ROOMS,
+    derivers: Iterable[Deriver] = (),
+    clock: Clock | None = None,
+    on_open: Callable[[Node], None] | None = None,
 ) -> AsyncIterator[Node]:
     """Open the store, check in, follow; and let go of everything at the end of the block.
+
+    `on_open` is called before following starts, so that it can add followers of its own.
 
     Raises:
         Unsafe: the set-up would void a promise.
@@ -74,6 +81,8 @@ async def open_node(
         node.following.add(follower)
     for work in node.works:
         node.following.add_recorder(work)
+    if on_open is not None:
+        on_open(node)
     await node.following.start()
     keeping = asyncio.create_task(marking.keep())
     for work in node.works:

@@ -40,6 +40,7 @@ class Working:
         self._work = work
         self._duties = duties
         self._clock = clock
+        self.name = work.name
         self._kicked: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.holds = False

@@ -9,6 +9,7 @@ What a crash leaves: every answered set; of an unanswered one all or nothing, wh
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -42,6 +43,7 @@ CONNECTIONS = 8
 """Connections a node holds as `app`; more writers than this queue in the pool."""
 
 SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # a refused set aborts its pipeline by design; that is no warning
 CHANNEL = "tenantry"
 NOTIFY_EVERY_S = 0.005
 """Wake-ups are coalesced: NOTIFY takes a lock of the whole cluster at commit, so it runs apart and seldom."""

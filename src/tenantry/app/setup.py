@@ -1,0 +1,53 @@
+"""Setting up: make or migrate the database, found the deployment, let this node join it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from tenantry.app.config import Config
+from tenantry.app.node import ROOMS
+from tenantry.core import scopes
+from tenantry.core.clock import SystemClock
+from tenantry.core.ids import PLATFORM, IdSource
+from tenantry.core.principal import SYSTEM
+from tenantry.journal import Event, Journal, Target, found, join
+from tenantry.store import Schema, open_store, prepare
+
+
+class DeploymentFounded(Event, tag="deployment.founded", frozen=True):
+    """The deployment began: the first leaf of the platform's log."""
+
+    platform: Target
+    issuer: str
+
+
+class SetUp(msgspec.Struct, frozen=True):
+    """What setting up did."""
+
+    migrations: list[str]
+    founded: bool
+
+
+async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS) -> SetUp:
+    """Bring database and state directory to where `open_node` can begin; doing it again joins this node and changes nothing else.
+
+    Raises:
+        Unsafe: a server holds the database file, or a role could bypass row security.
+        Unavailable: PostgreSQL cannot be reached.
+    """
+    rooms = tuple(rooms)
+    clock = SystemClock()
+    Path(config.state).mkdir(mode=0o700, parents=True, exist_ok=True)
+    migrations = await prepare(config.where(), rooms)
+    engine = await open_store(config.where(), rooms, clock, development=config.development, on_broken=lambda: None)
+    try:
+        fresh = await found(engine, IdSource(clock), clock, config.issuer)
+        if fresh:
+            async with Journal(engine, clock).begin(scopes.of_platform(), SYSTEM) as w:
+                w.open_log()
+                w.record(DeploymentFounded(PLATFORM, config.issuer))
+        await join(engine, Path(config.state))
+    finally:
+        await engine.close()
+    return SetUp(migrations, fresh)
