@@ -22,7 +22,8 @@ BEGIN
 END $$
 """
 
-_ORGS = "string_to_array(current_setting('tenantry.org', true), ',')"
+_ORGS = "(SELECT string_to_array(current_setting('tenantry.org', true), ','))::text[]"
+"""The organizations of the transaction; as a subquery it is worked out once a statement, not once a row."""
 _APP = {
     Kind.STATE: "SELECT, INSERT, UPDATE, DELETE",
     Kind.EPHEMERAL: "SELECT, INSERT, UPDATE, DELETE",
@@ -105,6 +106,12 @@ async def refuse_unsafe(connection: AsyncConnection, role: str) -> None:
     Raises:
         Unsafe: naming the role, or the tables, views and functions.
     """
+    isolation = await (await connection.execute("SHOW transaction_isolation")).fetchone()
+    if isolation != ("read committed",):
+        raise Unsafe(
+            f"The {role} role runs transactions as {isolation}: a revision is read after its lock, in a snapshot of its own.",
+            hint=f"ALTER ROLE … SET default_transaction_isolation = 'read committed' for the {role} role.",
+        )
     over = [row[0] for row in await (await connection.execute(_COULD_BYPASS)).fetchall()]
     if over:
         raise Unsafe(

@@ -221,6 +221,8 @@ class PostgresEngine:
             try:
                 return await (await connection.execute(text, values, prepare=True)).fetchall()
             except psycopg.Error as error:
+                if not error.sqlstate:
+                    raise Unavailable("The connection to the database broke.", hint="Try again in a second.") from error
                 raise _refusal(error, None) from error
 
     async def _refuse_undurable(self) -> None:
