@@ -6,6 +6,7 @@ Do not use it for answers to a client: `msgspec.json.encode` is faster and refus
 """
 
 import math
+from typing import Any
 
 import msgspec
 import rfc8785
@@ -33,45 +34,42 @@ def encode(value: object) -> bytes:
     `MAX_DEPTH`, and types msgspec does not know.
     """
     try:
-        plain = msgspec.to_builtins(value)
-        if _spelled_alike(plain, MAX_DEPTH):
-            return _encoder.encode(plain)
-        return rfc8785.dumps(plain)
+        if _spelled_alike(value, MAX_DEPTH):
+            return _encoder.encode(value)
+        return rfc8785.dumps(msgspec.to_builtins(value))
     except (TypeError, RecursionError, UnicodeEncodeError, rfc8785.CanonicalizationError) as error:
-        raise NotCanonical(f"no canonical JSON form: {error}") from error
+        raise NotCanonical(f"No canonical JSON form: {error}.") from error
 
 
-def _spelled_alike(value: object, depth: int) -> bool:
+def _spelled_alike(value: Any, depth: int) -> bool:
     """Whether msgspec's sorted output is canonical too; raises for what has no canonical form at all.
 
     Floats are spelled differently (1e21, -0.0), and sorting by UTF-8 differs from sorting by UTF-16 (RFC 8785, 3.2.3)
     only outside ASCII. Strings are escaped alike: a test compares every code point.
     """
     kind = type(value)
-    if kind is dict:
-        if depth == 0:
-            raise NotCanonical(f"nested deeper than {MAX_DEPTH}")
-        alike = True
-        for key, item in value.items():
-            if type(key) is not str:
-                raise NotCanonical(f"a key that is not a string: {key!r}")
-            alike = alike and key.isascii()
-            if type(item) is not str:
-                alike = _spelled_alike(item, depth - 1) and alike
-        return alike
-    if kind is list or kind is tuple:
-        if depth == 0:
-            raise NotCanonical(f"nested deeper than {MAX_DEPTH}")
-        alike = True
-        for item in value:
-            alike = _spelled_alike(item, depth - 1) and alike
-        return alike
+    if kind is str or kind is bool or value is None:
+        return True
     if kind is int:
         if not -MAX_INTEGER <= value <= MAX_INTEGER:
-            raise NotCanonical("an integer beyond 2^53 - 1: send it as a string")
+            raise NotCanonical("No canonical JSON form: an integer beyond 2^53 - 1.", hint="Send it as a string.")
         return True
     if kind is float:
         if not math.isfinite(value):
-            raise NotCanonical("a number that is not finite")
+            raise NotCanonical("No canonical JSON form: a number that is not finite.")
         return False
-    return True
+    if kind is not dict and kind is not list and kind is not tuple:
+        return _spelled_alike(msgspec.to_builtins(value), depth)
+    if depth == 0:
+        raise NotCanonical(f"No canonical JSON form: nested deeper than {MAX_DEPTH}.")
+    alike = True
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                raise NotCanonical(f"No canonical JSON form: a key of type {type(key).__name__}.")
+            alike = alike and key.isascii()
+        value = value.values()
+    for item in value:
+        if type(item) is not str:
+            alike = _spelled_alike(item, depth - 1) and alike
+    return alike

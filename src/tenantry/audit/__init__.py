@@ -1,0 +1,1 @@
+"""The log that cannot be edited: trees, checkpoints, exports and their verification."""

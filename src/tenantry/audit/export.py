@@ -1,0 +1,117 @@
+"""An export of a log that can be verified offline: a folder of plain files, written in one pass.
+
+`events.jsonl` (one line a leaf), `hashes` (32 bytes a leaf, from the stored tree and not from the leaves, so that a
+changed leaf can be named), `checkpoint` (signed note), `keys.json` (published key history), and last of all
+`manifest.json`: a folder without one is an export that did not finish. On request `events.csv` for spreadsheets.
+The format is described in docs/how-to/verify-the-log.md; `verify` reads it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+
+from tenantry.audit.checkpoint import open_checkpoint
+from tenantry.audit.lines import Entry, line_of
+from tenantry.audit.note import parse_vkey
+from tenantry.audit.table import header, row
+
+FORMAT = "tenantry-audit-export/1"
+PURPOSE = "audit_checkpoint"
+
+EVENTS, HASHES, TABLE = "events.jsonl", "hashes", "events.csv"
+CHECKPOINT, KEYS, MANIFEST = "checkpoint", "keys.json", "manifest.json"
+
+
+class PublishedKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One stretch of time in which a key signs, or signed, checkpoints; a key that returns has several.
+
+    Every checkpoint whose newest event is later than `until`, or than `revoked`, is refused.
+    """
+
+    vkey: str
+    since: datetime
+    until: datetime | None = None
+    revoked: datetime | None = None
+    purpose: str = PURPOSE
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What the export says of itself: complete up to `size`, later events are not in it."""
+
+    format: str
+    org: str
+    origin: str
+    size: int
+    """Leaves under the checkpoint: the export is complete up to here."""
+    files: dict[str, str]
+    """SHA-256 of each file, in lower-case hexadecimal."""
+
+
+class ExportWriter:
+    """Writes one export, page by page; leaving the block without an exception completes it.
+
+    With `columns` (members of an event) it holds `events.csv` too. Raises `ProofFailed` at once if none of `keys`
+    signed `note`.
+    """
+
+    def __init__(
+        self, directory: Path, note: bytes, keys: Sequence[PublishedKey], columns: Sequence[str] | None = None
+    ) -> None:
+        self._checkpoint, _ = open_checkpoint(note, [parse_vkey(key.vkey) for key in keys])
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._files: dict[str, str] = {}
+        (directory / MANIFEST).unlink(missing_ok=True)
+        self._write(CHECKPOINT, note)
+        self._write(KEYS, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
+        self._events = _Hashed(directory / EVENTS)
+        self._hashes = _Hashed(directory / HASHES)
+        self._columns = columns
+        if columns is not None:
+            self._table = _Hashed(directory / TABLE)
+            self._table.write(header(columns))
+
+    def add(self, entries: Iterable[Entry], hashes: bytes) -> None:
+        """Append the next leaves in index order, and their hashes as the stored tree has them, concatenated."""
+        page = list(entries)
+        self._events.write(b"".join(map(line_of, page)))
+        if self._columns is not None:
+            self._table.write(b"".join(row(entry, self._columns) for entry in page))
+        self._hashes.write(hashes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._files |= {EVENTS: self._events.close(), HASHES: self._hashes.close()}
+        if self._columns is not None:
+            self._files[TABLE] = self._table.close()
+        if error is None:
+            checkpoint = self._checkpoint
+            manifest = Manifest(FORMAT, checkpoint.organization, checkpoint.origin, checkpoint.size, self._files)
+            (self._directory / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+
+    def _write(self, name: str, content: bytes) -> None:
+        (self._directory / name).write_bytes(content)
+        self._files[name] = hashlib.sha256(content).hexdigest()
+
+
+class _Hashed:
+    """A file that knows its digest when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+
+    def close(self) -> str:
+        self._file.close()
+        return self._digest.hexdigest()
