@@ -13,7 +13,8 @@ from tenantry.audit.proof import ProofFailed
 from tenantry.audit.tiles import TILE_WIDTH, TileTree
 from tenantry.core.leaf import leaf
 
-from tenantry.audit.schema import LAST_CHECKPOINT, NAMED, TILE, CheckpointRow
+from tenantry.audit.names import names_of
+from tenantry.audit.schema import LAST_CHECKPOINT, LEAVES_A_STEP, NAMED, TILE, CheckpointRow
 from tenantry.core.errors import NotFound
 from tenantry.core.principal import Principal
 from tenantry.core.scopes import TenantScope
@@ -128,15 +129,28 @@ async def erase_person(journal: Journal, scope: TenantScope, actor: Principal, p
 
 
 async def erase_again(journal: Journal, scope: TenantScope, actor: Principal, person: str) -> int:
-    """Erase what the destruction list says is erased already."""
-    reads, erased, first = journal.reads(scope), 0, 0
+    """Erase what the destruction list says is erased; returns how many leaves name the person."""
+    reads, first = journal.reads(scope), 0
+    named = await _named_since_checkpoint(reads, person)
     while places := await reads.all(NAMED, subject=person, first=first, most=ERASED_A_SET):
-        async with journal.begin(scope, actor) as w:
-            for place in places:
-                w.write(ERASE, idx=place.index)
+        named |= {place.index for place in places}
         first = places[-1].index + 1
-        erased += len(places)
-    return erased
+    indexes = sorted(named)
+    for at in range(0, len(indexes), ERASED_A_SET):
+        async with journal.begin(scope, actor) as w:
+            for index in indexes[at : at + ERASED_A_SET]:
+                w.write(ERASE, idx=index)
+    return len(indexes)
+
+
+async def _named_since_checkpoint(reads: Reads, person: str) -> set[int]:
+    """The leaves that name the person and that the sequencer has not indexed yet."""
+    sequenced = await reads.all(LAST_CHECKPOINT)
+    first, named = sequenced[0].size if sequenced else 0, set[int]()
+    while rows := await reads.all(LEAF_ROWS, first=first, most=LEAVES_A_STEP):
+        named |= {row.index for row in rows if person in names_of(row.body)}
+        first = rows[-1].index + 1
+    return named
 
 
 def _entry(row: LeafRow) -> Entry:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 from tenantry.audit.checkpoint import Checkpoint, origin, sign_checkpoint
 from tenantry.audit.merkle import empty_root, leaf_hash, root_of
+from tenantry.audit.names import names_of
 from tenantry.audit.note import Signer
 from tenantry.audit.proof import ProofFailed
 from tenantry.audit.tiles import TileTree, grow
@@ -92,20 +93,11 @@ class Sequencer:
         return len(rows) == LEAVES_A_STEP
 
 
-class _Named(msgspec.Struct):
-    actor: list[str]
-    targets: list[str]
-
-
-_NAMED = msgspec.json.Decoder(_Named)
-
-
 def _subjects(rows: list[LeafRow]) -> str:
     """Pairs of (who acted or was acted on, index of the leaf), as JSON."""
     pairs: list[tuple[str, int]] = []
     for row in rows:
-        named = _NAMED.decode(row.body)
-        pairs += [(subject, row.index) for subject in dict.fromkeys(named.actor + named.targets)]
+        pairs += [(name, row.index) for name in names_of(row.body)]
     return msgspec.json.encode(pairs).decode()
 
 
