@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import TenantryError
+from tenantry.core.errors import TenantryError, Upstream
 from tenantry.journal.duties import DUTY_MS, Duties, Duty, NotOurs
 from tenantry.journal.schema import Change
 
@@ -29,6 +29,7 @@ class Work(Protocol):
 
         Raises:
             NotOurs: the duty was lost.
+            Upstream: this node cannot do the duty at all, and lets it lapse for another.
         """
         ...
 
@@ -90,7 +91,7 @@ class Working:
     async def _one(self, org: str, duty: Duty) -> None:
         try:
             await self._work.do(org, duty)
-        except NotOurs:
+        except (NotOurs, Upstream):
             raise
         except TenantryError as error:
             self.failures[org] = error
