@@ -29,6 +29,7 @@ from tenantry.audit.schema import (
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Conflict
+from tenantry.core.ids import PLATFORM
 from tenantry.core.limits import CHECKPOINT_EVERY_MS, PAGE_ROWS
 from tenantry.journal import Duty, Journal, LeafRow
 from tenantry.journal.schema import LEAF_ROWS
@@ -50,6 +51,10 @@ class Sequencer:
         self._clock = clock
         self._host = host
         self._signer_of = signer_of
+
+    async def ready(self) -> None:
+        """See `Work`: without the signing key the duty is left to lapse, which stops recording in time (`Pulse`)."""
+        await self._signer_of(origin(self._host, PLATFORM))
 
     async def backlog(self) -> AsyncIterator[str]:
         """See `Work`."""

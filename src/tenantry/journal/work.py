@@ -20,6 +20,14 @@ class Work(Protocol):
     name: str
     beat_ms: int
 
+    async def ready(self) -> None:
+        """Called before the duty is taken.
+
+        Raises:
+            Upstream: this node could not do it now, so another should.
+        """
+        ...
+
     def backlog(self) -> AsyncIterator[str]:
         """Every organization that has work waiting."""
         ...
@@ -69,6 +77,7 @@ class Working:
     async def _run(self) -> None:
         while True:
             try:
+                await self._work.ready()
                 duty = await self._duties.take(self._work.name)
                 self.holds = True
                 await self._hold(duty)
