@@ -20,6 +20,7 @@ from tenantry.journal import (
     Journal,
     Lease,
     Marking,
+    Pulse,
     Work,
     Working,
     check_in,
@@ -41,6 +42,7 @@ class Node(msgspec.Struct, frozen=True, eq=False):
     ids: IdSource
     journal: Journal
     lease: Lease
+    pulse: Pulse
     following: Following
     cuts: Cuts
     duties: Duties
@@ -103,7 +105,8 @@ async def open_node(
 async def _check_in(
     config: Config, engine: Engine, clock: Clock, ids: IdSource, ended: asyncio.Event, derivers: Iterable[Deriver]
 ) -> Node:
-    journal, lease, name = Journal(engine, clock), Lease(clock), ids.new("node")
+    pulse = Pulse()
+    journal, lease, name = Journal(engine, clock, pulse), Lease(clock), ids.new("node")
     duties = Duties(engine, clock, name)
 
     async def destroy(entry: Destruction) -> None:
@@ -118,7 +121,8 @@ async def _check_in(
         ids=ids,
         journal=journal,
         lease=lease,
-        following=Following(engine, clock, lease, ended.set),
+        pulse=pulse,
+        following=Following(engine, clock, lease, pulse, ended.set),
         cuts=Cuts(journal, lease, clock, incarnation.number),
         duties=duties,
         incarnation=incarnation,

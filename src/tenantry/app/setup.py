@@ -11,7 +11,7 @@ from tenantry.core import scopes
 from tenantry.core.clock import SystemClock
 from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.core.principal import SYSTEM
-from tenantry.journal import Event, Journal, Target, found, join
+from tenantry.journal import Event, Journal, Pulse, Target, found, join
 from tenantry.store import Schema, open_store, prepare
 
 
@@ -44,7 +44,7 @@ async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS) -> SetUp:
     try:
         fresh = await found(engine, IdSource(clock), clock, config.issuer)
         if fresh:
-            async with Journal(engine, clock).begin(scopes.of_platform(), SYSTEM) as w:
+            async with Journal(engine, clock, Pulse()).begin(scopes.of_platform(), SYSTEM) as w:
                 w.open_log()
                 w.record(DeploymentFounded(PLATFORM, config.issuer))
         await join(engine, Path(config.state))

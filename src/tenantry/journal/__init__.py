@@ -12,6 +12,7 @@ from tenantry.journal.incarnation import Incarnation, check_in, found, join
 from tenantry.journal.journal import Journal, Reads
 from tenantry.journal.lease import Lease
 from tenantry.journal.mark import Destruction, DestructionList, Marking
+from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import Change, Head, LeafRow
 from tenantry.journal.work import Work, Working
 from tenantry.journal.writeset import WriteSet
@@ -37,6 +38,7 @@ __all__ = [
     "NotOurs",
     "Origin",
     "Personal",
+    "Pulse",
     "Reads",
     "Recorder",
     "Target",

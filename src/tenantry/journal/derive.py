@@ -54,6 +54,9 @@ class Deriving:
         self._engine = engine
         self._journal = journal
 
+    async def ready(self) -> None:
+        """See `Work`: deriving needs nothing but the database."""
+
     async def backlog(self) -> AsyncIterator[str]:
         """See `Work`."""
         after = ""

@@ -16,6 +16,7 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import TenantryError
 from tenantry.core.limits import CLOCK_SKEW_MS, POLL_MS
 from tenantry.journal.lease import Lease
+from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import Change
 from tenantry.store import Dialects, Engine, Row, Survey
 
@@ -49,9 +50,9 @@ _START = Survey(
 _PULSE = Survey(
     "pulse",
     Dialects(
-        sqlite="SELECT max(number), '', 0 FROM incarnations",
+        sqlite="SELECT max(number), '', 0, (SELECT until FROM duties WHERE name = 'sequence') FROM incarnations",
         postgres="SELECT (SELECT max(number) FROM incarnations), substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), "
-        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint, (SELECT until FROM duties WHERE name = 'sequence')",
     ),
 )
 
@@ -116,10 +117,13 @@ class Following:
     incarnation, another timeline); from then on nothing renews the lease, and the process should end and start again.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, lease: Lease, on_other_life: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, lease: Lease, pulse: Pulse, on_other_life: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._lease = lease
+        self._pulse = pulse
         self._on_other_life = on_other_life
         self._horizon = Horizon(engine)
         self._followers: list[Follower] = []
@@ -129,7 +133,6 @@ class Following:
         self._life: list[Any] = []
         self._task: asyncio.Task[None] | None = None
         self.failures = 0
-        self.skew_ms = 0
 
     def add(self, follower: Follower) -> None:
         """Tell this follower of every change from the start on; before `start`."""
@@ -142,7 +145,7 @@ class Following:
     async def start(self) -> None:
         """Take the position from which on this node sees everything, then follow."""
         began = self._clock.boottime()
-        *self._life, _ = (await self._engine.survey(_PULSE))[0]
+        *self._life, _, _ = (await self._engine.survey(_PULSE))[0]
         await self._horizon.start()
         self._lease.renew(began)
         self._task = asyncio.create_task(self._follow())
@@ -163,7 +166,7 @@ class Following:
             await self._engine.changed(POLL_MS / 1000)
             began = self._clock.boottime()
             try:
-                *life, db_ms = (await self._engine.survey(_PULSE))[0]
+                *life, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE))[0]
                 changes = await self._horizon.changes()
                 grown = await self._horizon.recorded() if self._recorders else []
             except TenantryError:
@@ -172,10 +175,10 @@ class Following:
             if life != self._life:
                 self._on_other_life()
                 return
-            self.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
+            self._pulse.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
             for change in changes:
                 self._take(change)
-            if not self._held and self.skew_ms <= CLOCK_SKEW_MS:
+            if not self._held and self._pulse.skew_ms <= CLOCK_SKEW_MS:
                 self._lease.renew(began)
             for org, leaves in grown:
                 for recorder in self._recorders:

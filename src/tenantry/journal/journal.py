@@ -12,6 +12,7 @@ from tenantry.core.scopes import TenantScope
 from tenantry.journal.compose import compose, settle
 from tenantry.journal.duties import Duty
 from tenantry.journal.event import Origin
+from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import HEAD, Head
 from tenantry.journal.writeset import WriteSet
 from tenantry.store import Engine, Read
@@ -52,9 +53,10 @@ class Reads:
 class Journal:
     """Writes of a node. One per opened store."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, pulse: Pulse) -> None:
         self._engine = engine
         self._clock = clock
+        self._pulse = pulse
         self._shares = engine.dialect == "postgres"
 
     def reads(self, scope: TenantScope) -> Reads:
@@ -88,6 +90,7 @@ class Journal:
         yield w
         if w.is_empty() and (w.platform is None or w.platform.is_empty()):
             return
+        self._pulse.refuse_backlog(self._clock.now_ms())
         program = compose(w, actor, origin, self._clock.now_ms(), shared=self._shares)
         settle(w, program, await self._engine.run(program))
 

@@ -36,7 +36,9 @@ LEAVES = Table(
 )
 CUTS = Table("cuts", Kind.JOURNAL, app=_INSERT, worker=_INSERT, follower_reads=True)
 CURSORS = Table("cursors", Kind.JOURNAL, app="", worker="SELECT, INSERT, UPDATE", worker_sees_all=True)
-DUTIES = Table("duties", Kind.JOURNAL, deployment_wide=True, app="", worker="SELECT, INSERT, UPDATE")
+DUTIES = Table(
+    "duties", Kind.JOURNAL, deployment_wide=True, app="", worker="SELECT, INSERT, UPDATE", follower_reads=True
+)
 DEPLOYMENT = Table(
     "deployment", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker="SELECT, INSERT, UPDATE", follower_reads=True
 )

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import TenantryError
+from tenantry.core.errors import TenantryError, Upstream
 from tenantry.journal.duties import DUTY_MS, Duties, Duty, NotOurs
 from tenantry.journal.schema import Change
 
@@ -20,6 +20,14 @@ class Work(Protocol):
     name: str
     beat_ms: int
 
+    async def ready(self) -> None:
+        """Called before the duty is taken.
+
+        Raises:
+            Upstream: this node could not do it now, so another should.
+        """
+        ...
+
     def backlog(self) -> AsyncIterator[str]:
         """Every organization that has work waiting."""
         ...
@@ -29,6 +37,7 @@ class Work(Protocol):
 
         Raises:
             NotOurs: the duty was lost.
+            Upstream: this node cannot do the duty at all, and lets it lapse for another.
         """
         ...
 
@@ -68,6 +77,7 @@ class Working:
     async def _run(self) -> None:
         while True:
             try:
+                await self._work.ready()
                 duty = await self._duties.take(self._work.name)
                 self.holds = True
                 await self._hold(duty)
@@ -90,7 +100,7 @@ class Working:
     async def _one(self, org: str, duty: Duty) -> None:
         try:
             await self._work.do(org, duty)
-        except NotOurs:
+        except (NotOurs, Upstream):
             raise
         except TenantryError as error:
             self.failures[org] = error

@@ -1,0 +1,25 @@
+"""What a node's last look told of the deployment beside its changes. Written by `Following`, read by whoever must refuse."""
+
+from tenantry.core.errors import Unavailable
+
+BACKLOG_MS = 60_000
+"""How long changes go on without anybody putting them under a checkpoint."""
+
+
+class Pulse:
+    """How far this node's clock is from the database's, and until when somebody holds the duty to sequence."""
+
+    def __init__(self) -> None:
+        self.skew_ms = 0
+        self.sequenced_until_ms: int | None = None
+
+    def refuse_backlog(self, now_ms: int) -> None:
+        """Refuse to record more than can be signed.
+
+        Raises:
+            Unavailable: nobody has been able to sequence the logs for `BACKLOG_MS`, for want of a signing key.
+        """
+        if self.sequenced_until_ms is not None and now_ms > self.sequenced_until_ms + BACKLOG_MS:
+            raise Unavailable(
+                "The audit log cannot be signed.", hint="Bring back the root key or KMS; `tenantry doctor` says more."
+            )
