@@ -6,6 +6,7 @@ Do not use it for answers to a client: `msgspec.json.encode` is faster and refus
 """
 
 import math
+from typing import Any
 
 import msgspec
 import rfc8785
@@ -41,7 +42,7 @@ def encode(value: object) -> bytes:
         raise NotCanonical(f"no canonical JSON form: {error}") from error
 
 
-def _spelled_alike(value: object, depth: int) -> bool:
+def _spelled_alike(value: Any, depth: int) -> bool:
     """Whether msgspec's sorted output is canonical too; raises for what has no canonical form at all.
 
     Floats are spelled differently (1e21, -0.0), and sorting by UTF-8 differs from sorting by UTF-16 (RFC 8785, 3.2.3)
