@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tenantry.app.config import Config, DatabaseConfig
 from tenantry.app.node import ROOMS, Node, open_node
 from tenantry.app.setup import set_up
 from tenantry.cli.demo import ledger
+from tenantry.core.clock import Clock
 from tenantry.store import Database
 
 ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
@@ -38,9 +39,11 @@ async def deployed(database: Database, state: Path, **options: Any) -> Config:
     return config
 
 
-def node_of(config: Config) -> AbstractAsyncContextManager[Node]:
+def node_of(
+    config: Config, *, clock: Clock | None = None, on_open: Callable[[Node], None] | None = None
+) -> AbstractAsyncContextManager[Node]:
     """A node in this process, with the ledger and its deriver."""
-    return open_node(config, rooms=ALL_ROOMS, derivers=(ledger.Balances(),))
+    return open_node(config, rooms=ALL_ROOMS, derivers=(ledger.Balances(),), clock=clock, on_open=on_open)
 
 
 class NodeProcess:

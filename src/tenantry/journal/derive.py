@@ -1,7 +1,7 @@
 """Derived tables: a room's follower that rebuilds rows from what changed, with its cursor in the same transaction.
 
-Exactly once for the table although changes come at least once: the cursor moves only from where the follower read it, so of two nodes, or of
-two tries, one commits. What a crash leaves: table and cursor as of the last batch.
+Exactly once for the table although changes come at least once: the cursor moves only from where the follower read it, so of two nodes, or
+of two tries, one commits. What a crash leaves: table and cursor as of the last batch.
 """
 
 from collections.abc import AsyncIterator
@@ -18,7 +18,8 @@ from tenantry.store import Dialects, Engine, Survey
 
 _BEHIND = """
 SELECT h.org FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name}
-WHERE h.org > {after} AND coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0) > coalesce(k.rev, 0) ORDER BY h.org LIMIT {most}
+WHERE h.org > {after} AND coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0) > coalesce(k.rev, 0)
+ORDER BY h.org LIMIT {most}
 """
 BATCH = 100
 """Changes derived in one set."""

@@ -40,7 +40,8 @@ PLACE = Survey(
     role="worker",
 )
 _UNTOLD = """
-SELECT h.org, coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0), coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
+SELECT h.org, coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0),
+  coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
 FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name} WHERE k.org IS NULL ORDER BY h.org LIMIT {most}
 """
 UNTOLD = Survey(

@@ -69,8 +69,10 @@ GUARD_PATH = Statement(
     "guard_path",
     CUTS,
     Dialects(
-        sqlite="SELECT 1 WHERE (SELECT max(number) FROM incarnations) = :incarnation AND NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id IN (SELECT value FROM json_each(:path)) AND rev > :rev)",
-        postgres="SELECT 1 WHERE (SELECT max(number) FROM incarnations) = :incarnation AND NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id = ANY(:path) AND rev > :rev)",
+        sqlite="SELECT 1 WHERE (SELECT max(number) FROM incarnations) = :incarnation "
+        "AND NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id IN (SELECT value FROM json_each(:path)) AND rev > :rev)",
+        postgres="SELECT 1 WHERE (SELECT max(number) FROM incarnations) = :incarnation "
+        "AND NOT EXISTS (SELECT 1 FROM cuts WHERE org = :org AND id = ANY(:path) AND rev > :rev)",
     ),
     {"incarnation": int, "path": list, "rev": int},
 )
@@ -92,7 +94,10 @@ CUT = Statement(
     "INSERT INTO cuts (org, id, rev) SELECT :org, :id, max(rev) FROM changelog WHERE org = :org",
     {"id": str},
 )
-_LEAF_VALUES = "SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, {xid}:body, :salt, :personal RETURNING idx"
+_LEAF_VALUES = (
+    "SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, {xid}:body, :salt, :personal "
+    "RETURNING idx"
+)
 _LAST_REV = "(SELECT max(rev) FROM changelog WHERE org = :org)"
 
 
@@ -128,7 +133,8 @@ MOVE_CURSOR = Statement(
     "move_cursor",
     CURSORS,
     "INSERT INTO cursors (follower, org, rev, leaf) VALUES (:follower, :org, :rev, :leaf) "
-    "ON CONFLICT (follower, org) DO UPDATE SET rev = excluded.rev, leaf = excluded.leaf WHERE cursors.rev = :from_rev AND cursors.leaf = :from_leaf",
+    "ON CONFLICT (follower, org) DO UPDATE SET rev = excluded.rev, leaf = excluded.leaf "
+    "WHERE cursors.rev = :from_rev AND cursors.leaf = :from_leaf",
     {"follower": str, "rev": int, "leaf": int, "from_rev": int, "from_leaf": int},
 )
 TAKE_DUTY = Statement(
@@ -215,7 +221,8 @@ CURSOR_OF = Survey(
 HEAD = Read(
     "head",
     Head,
-    "SELECT coalesce((SELECT max(rev) FROM changelog WHERE org = :org), 0), coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0) "
+    "SELECT coalesce((SELECT max(rev) FROM changelog WHERE org = :org), 0), "
+    "coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0) "
     "FROM heads WHERE org = :org",
 )
 CHANGES = Read(
@@ -280,8 +287,8 @@ SCHEMA = Schema(
                 sqlite=_TABLES
                 + """
 CREATE TABLE changelog (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, org text NOT NULL, rev {int} NOT NULL, at {int} NOT NULL, touched text NOT NULL, cut text NOT NULL,
-    UNIQUE (org, rev)) STRICT;
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, org text NOT NULL, rev {int} NOT NULL, at {int} NOT NULL, touched text NOT NULL,
+    cut text NOT NULL, UNIQUE (org, rev)) STRICT;
 CREATE TABLE leaves (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, org text NOT NULL, idx {int} NOT NULL, rev {int} NOT NULL, body {bytes} NOT NULL, salt {bytes},
     personal {bytes}, UNIQUE (org, idx)) STRICT;
@@ -289,7 +296,8 @@ CREATE TABLE leaves (
                 postgres=_TABLES
                 + """
 CREATE TABLE changelog (
-    org text NOT NULL, rev bigint NOT NULL, xid xid8 NOT NULL, at bigint NOT NULL, touched text NOT NULL, cut text NOT NULL, PRIMARY KEY (org, rev));
+    org text NOT NULL, rev bigint NOT NULL, xid xid8 NOT NULL, at bigint NOT NULL, touched text NOT NULL, cut text NOT NULL,
+    PRIMARY KEY (org, rev));
 CREATE INDEX changelog_xid ON changelog (xid);
 CREATE TABLE leaves (
     org text NOT NULL, idx bigint NOT NULL, rev bigint NOT NULL, xid xid8 NOT NULL, body bytea NOT NULL, salt bytea, personal bytea,

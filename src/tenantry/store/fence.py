@@ -83,7 +83,8 @@ SELECT r.rolname::text || CASE WHEN r.rolsuper THEN ' (superuser)' WHEN r.rolbyp
 FROM pg_roles r
 WHERE pg_has_role(current_user, r.oid, 'MEMBER')
   AND (r.rolsuper OR r.rolbypassrls
-       OR EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'tenantry' AND c.relowner = r.oid))
+       OR EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = 'tenantry' AND c.relowner = r.oid))
 ORDER BY 1
 """
 

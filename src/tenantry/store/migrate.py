@@ -61,21 +61,21 @@ async def migrate_postgres(
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {fence.SCHEMA}")
         await connection.execute(f"SET search_path = {fence.SCHEMA}")
         await connection.execute("SET lock_timeout = '2s'")
-        await connection.execute(_VERSIONS.replace("{int}", "bigint"))
+        await connection.execute(_VERSIONS.replace("{int}", "bigint").encode())
         ran: list[str] = []
         done = await _done(connection)
         for room, migration in _missing(schemas, done, phase):
             async with connection.transaction():
                 for statement in migration.statements("postgres"):
-                    await connection.execute(statement)
+                    await connection.execute(statement.encode())
                 await connection.execute(
                     "INSERT INTO schema_versions VALUES (%s, %s, %s)", (room, migration.number, migration.phase)
                 )
             ran.append(f"{room} {migration.number}: {migration.title}")
         async with connection.transaction():
-            await connection.execute(f"GRANT SELECT ON schema_versions TO {app}, {follower}, {worker}")
+            await connection.execute(f"GRANT SELECT ON schema_versions TO {app}, {follower}, {worker}".encode())
             for statement in fence.statements(schemas, app, follower, worker):
-                await connection.execute(statement)
+                await connection.execute(statement.encode())
     except psycopg.errors.LockNotAvailable as error:
         raise Unavailable(
             "A migration could not get its lock within 2 s.", hint="Run it again; what was done stands."

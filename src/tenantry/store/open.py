@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Unavailable, Unsafe
@@ -49,8 +50,7 @@ async def prepare(database: Database, schemas: Iterable[Schema], *, phase: str =
                 connection.close()
     assert database.urls is not None
     roles = {
-        name: psycopg.conninfo.conninfo_to_dict(getattr(database.urls, name))["user"]
-        for name in ("app", "follower", "worker")
+        name: str(conninfo_to_dict(getattr(database.urls, name))["user"]) for name in ("app", "follower", "worker")
     }
     try:
         connection = await psycopg.AsyncConnection.connect(database.migrator_url, autocommit=True)

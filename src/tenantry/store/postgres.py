@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tenantry.core.errors import (
@@ -132,7 +132,8 @@ class PostgresEngine:
         rows = await self._rows(
             "app",
             "SELECT 'PostgreSQL ' || current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'), "
-            "current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_user::text, current_database()::text",
+            "current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_user::text, "
+            "current_database()::text",
             (),
         )
         names = (
@@ -179,7 +180,7 @@ class PostgresEngine:
         )
 
     async def _once(self, program: Program) -> Outcome:
-        cursors: list[AsyncRawCursor] = []
+        cursors: list[AsyncCursor[Row]] = []
         async with self._connection(program.role) as connection:
             try:
                 async with connection.pipeline():
@@ -197,7 +198,7 @@ class PostgresEngine:
                         given = [values[name] for name in compiled.names]
                         if step.otherwise is not None:
                             given.append(place)
-                        cursor = await connection.execute(compiled.text, given, prepare=True)
+                        cursor = await connection.execute(compiled.text.encode(), given, prepare=True)
                         if step.statement.returns:
                             cursors.append(cursor)
             except psycopg.Error as error:
@@ -209,7 +210,8 @@ class PostgresEngine:
         async with self._connection("app") as connection:
             async with connection.pipeline():
                 cursors = [
-                    await connection.execute(compiled.text, given, prepare=True) for compiled, given in statements
+                    await connection.execute(compiled.text.encode(), given, prepare=True)
+                    for compiled, given in statements
                 ]
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
@@ -219,7 +221,7 @@ class PostgresEngine:
     async def _rows(self, role: str, text: str, values: Any) -> list[Row]:
         async with self._connection(role) as connection:
             try:
-                return await (await connection.execute(text, values, prepare=True)).fetchall()
+                return await (await connection.execute(text.encode(), values, prepare=True)).fetchall()
             except psycopg.Error as error:
                 if not error.sqlstate:
                     raise Unavailable("The connection to the database broke.", hint="Try again in a second.") from error
