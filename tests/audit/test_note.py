@@ -1,6 +1,7 @@
 """Signed notes and checkpoints: the worked example of their specification, and every way to be refused."""
 
 import base64
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,7 +41,7 @@ def test_sixteen_signatures_are_taken_and_unknown_ones_ignored() -> None:
 
 def test_a_known_key_that_fails_refuses_a_note_that_another_known_key_signed() -> None:
     good, bad = signer(), signer("witness.example")
-    note = sign(TEXT, [good, Signer(bad.name, bad.public_key, lambda text: bytes(64))])
+    note = sign(TEXT, [good, Signer(bad.name, bad.public_key, lambda _: bytes(64))])
     assert open_note(note, [verifier(good)])
     with pytest.raises(ProofFailed, match="fails") as failed:
         open_note(note, [verifier(good), verifier(bad)])
@@ -55,29 +56,30 @@ def test_a_changed_text_is_refused() -> None:
         open_note(note.replace(b"A text", b"B text"), [verifier(known)])
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda note: note[:-1],
-        lambda note: note + b"\n",
-        lambda note: note.replace(b"\n\n\xe2", b"\n\xe2"),
-        lambda note: note.replace("— ".encode(), b"- "),
-        lambda note: note.replace(b"=\n", b"\n"),
-        lambda note: note.replace(b"A text", b"A\ttext"),
-        lambda note: note.replace(b"A text", b"A\xfftext"),
-        lambda note: note + "— a+b AAAAAAA=\n".encode(),
-        lambda note: note + "— name AAAA\n".encode(),
-        lambda note: note + "— name QUFBQUFB==\n".encode(),
-        lambda note: b"",
-        lambda note: note + "— name AAAAAAA=\n".encode() * 100,
-    ],
-)
-def test_what_is_not_a_note_is_refused(damage) -> None:
+Damage = Callable[[bytes], bytes]
+DAMAGE: dict[str, Damage] = {
+    "cut": lambda note: note[:-1],
+    "a line more": lambda note: note + b"\n",
+    "no blank line": lambda note: note.replace(b"\n\n\xe2", b"\n\xe2"),
+    "another dash": lambda note: note.replace("\u2014 ".encode(), b"- "),
+    "no padding": lambda note: note.replace(b"=\n", b"\n"),
+    "a control character": lambda note: note.replace(b"A text", b"A\ttext"),
+    "not UTF-8": lambda note: note.replace(b"A text", b"A\xfftext"),
+    "a plus in a name": lambda note: note + "\u2014 a+b AAAAAAA=\n".encode(),
+    "a short signature": lambda note: note + "\u2014 name AAAA\n".encode(),
+    "base64 spelled otherwise": lambda note: note + "\u2014 name QUFBQUF==\n".encode(),
+    "nothing": lambda _: b"",
+    "a hundred and one signatures": lambda note: note + "\u2014 name AAAAAAA=\n".encode() * 100,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_what_is_not_a_note_is_refused(name: str) -> None:
     known = signer()
     note = sign("A text.\n", [known])
     assert open_note(note, [verifier(known)])
     with pytest.raises(ProofFailed, match="malformed"):
-        open_note(damage(note), [verifier(known)])
+        open_note(DAMAGE[name](note), [verifier(known)])
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u2003b", "a\nb"])
@@ -108,8 +110,17 @@ ROOT = base64.b64encode(empty_root()).decode()
 
 @pytest.mark.parametrize(
     "text",
-    [f"o\n01\n{ROOT}\n", f"o\n-1\n{ROOT}\n", f"\n1\n{ROOT}\n", f"o\n1\n{ROOT}\nextension\n", f"o\n1\n{ROOT}", "o\n1\n"]
-    + [f"o\n1\n{ROOT[:-2]}V=\n", f"o\n\u0661\n{ROOT}\n", f"o\n1\n{ROOT[:-4]}\n"],
+    [
+        f"o\n01\n{ROOT}\n",
+        f"o\n-1\n{ROOT}\n",
+        f"\n1\n{ROOT}\n",
+        f"o\n1\n{ROOT}\nextension\n",
+        f"o\n1\n{ROOT}",
+        "o\n1\n",
+        f"o\n1\n{ROOT[:-2]}V=\n",
+        f"o\n\u0661\n{ROOT}\n",
+        f"o\n1\n{ROOT[:-4]}\n",
+    ],
 )
 def test_another_spelling_is_no_checkpoint(text: str) -> None:
     assert parse_checkpoint(f"o\n1\n{ROOT}\n").size == 1

@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenantry.audit.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, root_of
-from tenantry.audit.merkle import verify_consistency, verify_inclusion
+from tenantry.audit.merkle import (
+    Frontier,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    root_of,
+    verify_consistency,
+    verify_inclusion,
+)
 from tenantry.audit.tiles import TileTree, filled, grow, parse_tile_path, tile_path, width_at
 
 COUNT = 70_000
@@ -48,8 +55,20 @@ def test_a_tile_has_one_address(tile: tuple[int, int, int], path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["tile/0/0", "tile/00/000", "tile/0/x000/001", "tile/0/1000", "tile/0/001/002", "tile/64/000", "tile/0/000.p/256"]
-    + ["tile/0/000.p/0", "tile/0/000.p/01", "tile/0/../000", "tile/0/000\n", "tile/entries/000"],
+    [
+        "tile/0/0",
+        "tile/00/000",
+        "tile/0/x000/001",
+        "tile/0/1000",
+        "tile/0/001/002",
+        "tile/64/000",
+        "tile/0/000.p/256",
+        "tile/0/000.p/0",
+        "tile/0/000.p/01",
+        "tile/0/../000",
+        "tile/0/000\n",
+        "tile/entries/000",
+    ],
 )
 def test_another_spelling_is_no_address(path: str) -> None:
     with pytest.raises(ValueError, match="not a tile"):

@@ -8,20 +8,24 @@ The format is described in docs/how-to/verify-the-log.md; `verify` reads it.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tenantry.audit.checkpoint import open_checkpoint
 from tenantry.audit.lines import Entry, line_of
-from tenantry.audit.note import parse_vkey
+from tenantry.audit.note import Verifier, parse_vkey
 from tenantry.audit.table import header, row
+from tenantry.core.limits import CLOCK_SKEW_MS
+from tenantry.keys.signing import PublicKey, Purpose
 
 FORMAT = "tenantry-audit-export/1"
-PURPOSE = "audit_checkpoint"
+PURPOSE = Purpose.AUDIT_CHECKPOINT.value
 
 EVENTS, HASHES, TABLE = "events.jsonl", "hashes", "events.csv"
 CHECKPOINT, KEYS, MANIFEST = "checkpoint", "keys.json", "manifest.json"
@@ -50,6 +54,27 @@ class Manifest(msgspec.Struct, frozen=True):
     """Leaves under the checkpoint: the export is complete up to here."""
     files: dict[str, str]
     """SHA-256 of each file, in lower-case hexadecimal."""
+
+
+def published_key(key: PublicKey, revoked_at_ms: int | None = None) -> PublishedKey:
+    """The entry of the key history for an Ed25519 key whose issuer is a log's origin; raises ValueError for another.
+
+    It ends as late as a node whose clock is behind may still have signed with it.
+    """
+    public_key = load_der_public_key(key.spki)
+    if not isinstance(public_key, Ed25519PublicKey) or key.use.purpose is not Purpose.AUDIT_CHECKPOINT:
+        raise ValueError(f"key {key.id} does not sign checkpoints")
+    retired = key.schedule.retire_at_ms
+    return PublishedKey(
+        vkey=Verifier(key.use.issuer, public_key.public_bytes_raw()).vkey,
+        since=_moment(key.schedule.active_at_ms),
+        until=None if retired is None else _moment(retired + CLOCK_SKEW_MS),
+        revoked=None if revoked_at_ms is None else _moment(revoked_at_ms),
+    )
+
+
+def _moment(at_ms: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
 
 
 class ExportWriter:

@@ -7,12 +7,12 @@ makes it reversible. The last columns hold the leaf itself; the ones before are 
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 import msgspec
 
 from tenantry.audit.lines import UNREADABLE, Entry
-from tenantry.audit.text import display
+from tenantry.core.text import display
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LEAF = ("event", "salt", "personal")
@@ -61,16 +61,13 @@ def read_table(file: TextIO) -> Iterator[Entry]:
 
 
 def _shown(body: bytes, columns: Sequence[str]) -> list[str]:
+    """The members of an event for people: texts as they are, the rest as JSON; nothing of a body that cannot be read."""
     try:
-        event = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        event = msgspec.json.decode(body, type=dict[str, Any])
     except UNREADABLE:
         return [""] * len(columns)
-    return [display(_text(event[name])) if name in event else "" for name in columns]
-
-
-def _text(value: msgspec.Raw) -> str:
-    decoded = msgspec.json.decode(value)
-    return decoded if isinstance(decoded, str) else bytes(value).decode()
+    values = [event.get(name, "") for name in columns]
+    return [display(value if isinstance(value, str) else msgspec.json.encode(value).decode()) for value in values]
 
 
 def _row(cells: Sequence[str]) -> bytes:

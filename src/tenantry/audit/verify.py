@@ -125,9 +125,7 @@ def _check_hashes(directory: Path, checkpoint: Checkpoint, held: Checkpoint | No
             events.seek(0)
             raise examine(events, Hashes(directory / HASHES), checkpoint.organization)
     after = held.size if held and roots.get(held.size) == held.root else None
-    raise ProofFailed(
-        "checkpoint_mismatch", "events and hashes are not what was signed, from here or later", index=after
-    )
+    raise ProofFailed("checkpoint_mismatch", "not what was signed, from here on or later", index=after)
 
 
 def _roots(file: BinaryIO, sizes: Sequence[int]) -> dict[int, bytes]:

@@ -5,13 +5,11 @@
         reason: Text
         email: Personal
 
-A `Target` is an id the event is about; a `Text` came from outside and is bounded; `Personal` data lies in the detachable part of
-the row, and the leaf commits to its salted hash only, so that erasing it leaves every proof valid.
+A `Target` is an id the event is about; a `Text` came from outside and is kept clean and bounded (`core.text`); `Personal` data lies in the
+detachable part of the row, and the leaf commits to its salted hash only, so that erasing it leaves every proof valid.
 """
 
 import functools
-import hashlib
-import secrets
 import typing
 from enum import Enum, auto
 
@@ -19,9 +17,11 @@ import msgspec
 
 from tenantry.core import canonical
 from tenantry.core.clock import iso
-from tenantry.core.errors import Invalid, TooLarge
-from tenantry.core.limits import EVENT_MAX_BYTES, TEXT_MAX_CHARACTERS
+from tenantry.core.errors import TooLarge
+from tenantry.core.leaf import seal
+from tenantry.core.limits import EVENT_MAX_BYTES
 from tenantry.core.principal import Principal
+from tenantry.core.text import outside
 
 
 class _Mark(Enum):
@@ -87,7 +87,7 @@ def leaf(event: Event, setting: Setting) -> Leaf:
     """
     data, personal = _parts(event)
     if setting.origin.network:
-        personal["network"] = setting.origin.network
+        personal["network"] = outside(setting.origin.network)
     body: dict[str, object] = {
         "actor": list(setting.actor.chain()),
         "at": iso(setting.at_ms),
@@ -98,14 +98,16 @@ def leaf(event: Event, setting: Setting) -> Leaf:
         "type": tag(type(event)),
     }
     body |= {
-        name: value for name, value in (("client", setting.origin.client), ("request", setting.origin.request)) if value
+        name: outside(value)
+        for name, value in (("client", setting.origin.client), ("request", setting.origin.request))
+        if value
     }
     if setting.counterpart:
         body["counterpart"] = setting.counterpart
     salt = detached = None
     if personal:
-        salt, detached = secrets.token_bytes(16), canonical.encode(personal)
-        body["personal"] = hashlib.sha256(salt + detached).hexdigest()
+        sealed = seal(personal)
+        salt, detached, body["personal"] = sealed.salt, sealed.data, sealed.digest
     encoded = canonical.encode(body)
     if len(encoded) > EVENT_MAX_BYTES:
         raise TooLarge(
@@ -121,21 +123,6 @@ def tag(kind: type[Event]) -> str:
     if not isinstance(found, str):
         raise TypeError(f"{kind.__name__} has no tag")
     return found
-
-
-def bounded(text: str) -> str:
-    """A text from outside, cut to `TEXT_MAX_CHARACTERS` with a mark of the cut and a digest of the whole.
-
-    Raises:
-        Invalid: it holds a lone surrogate, which no encoding can carry.
-    """
-    if len(text) <= TEXT_MAX_CHARACTERS:
-        return text
-    try:
-        digest = hashlib.sha256(text.encode()).hexdigest()
-    except UnicodeEncodeError as error:
-        raise Invalid("A text holds half a character (a lone surrogate).") from error
-    return f"{text[:TEXT_MAX_CHARACTERS]}…[{len(text)} characters, sha256 {digest}]"
 
 
 @functools.cache
@@ -157,6 +144,6 @@ def _parts(event: Event) -> tuple[dict[str, object], dict[str, object]]:
     for name in event.__struct_fields__:
         value, mark = getattr(event, name), marks.get(name)
         if mark is not None and mark is not _Mark.TARGET:
-            value = bounded(value)
+            value = outside(value)
         (personal if mark is _Mark.PERSONAL else data)[name] = value
     return data, personal

@@ -1,5 +1,5 @@
 module tenantry-log-peer
 
-go 1.26.8
+go 1.26.0
 
 require golang.org/x/mod v0.42.0

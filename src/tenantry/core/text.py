@@ -30,7 +30,7 @@ class Excerpt(msgspec.Struct, frozen=True):
 
 
 def display(text: str) -> str:
-    """Escape what could move a cursor, break a line or hide text, as \\xNN, \\uNNNN; for showing, not for parsing back."""
+    """Escape what could move a cursor, break a line or hide text; for showing, not for parsing back."""
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
