@@ -5,12 +5,13 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from tenantry.app.config import Config, DatabaseConfig
+from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig
 from tenantry.app.node import ROOMS, Node, open_node
 from tenantry.app.setup import set_up
 from tenantry.cli.demo import ledger
 from tenantry.cli.demo.driver import NodeProcess, node_process
 from tenantry.core.clock import Clock
+from tenantry.keys.root import generate
 from tenantry.store import Database
 
 __all__ = ["ALL_ROOMS", "NodeProcess", "configured", "deployed", "node_of", "node_process"]
@@ -21,12 +22,22 @@ ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
 def configured(
     database: Database, state: Path, *, issuer: str = "https://id.example.com", development: bool = True
 ) -> Config:
-    """A configuration for a database; nothing is made yet."""
+    """A configuration for a database, with a root key beside the state; nothing else is made yet."""
     given = DatabaseConfig(file=str(database.file)) if database.file else DatabaseConfig()
     if database.urls is not None:
         urls = database.urls
         given = DatabaseConfig(app=urls.app, follower=urls.follower, worker=urls.worker, migrator=database.migrator_url)
-    return Config(issuer=issuer, state=str(state), database=given, development=development)
+    state.mkdir(parents=True, exist_ok=True)
+    root_key = state / "root.key"
+    if not root_key.exists():
+        generate(root_key)
+    return Config(
+        issuer=issuer,
+        state=str(state),
+        database=given,
+        root_key=RootKeyConfig(file=str(root_key)),
+        development=development,
+    )
 
 
 async def deployed(database: Database, state: Path, **options: Any) -> Config:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from tenantry.app.config import Config, DatabaseConfig
+from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig
 from tenantry.app.node import ROOMS
 from tenantry.app.setup import set_up
 from tenantry.cli.demo import ledger
@@ -15,6 +15,7 @@ from tenantry.cli.demo.driver import NodeProcess, node_process
 from tenantry.cli.demo.play import accepted, expect
 from tenantry.core.clock import SystemClock
 from tenantry.core.ids import IdSource
+from tenantry.keys.root import generate
 from tenantry.store import make_roles, plan_roles
 
 ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
@@ -33,6 +34,7 @@ class Stage:
         self.acme = self.globex = self.initech = ""
         """Two organizations on PostgreSQL, one on SQLite."""
         self._running = AsyncExitStack()
+        generate(folder / "root.key")
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +90,8 @@ class Stage:
         return (self.clock.boottime() - began) * 1000
 
     def _configured(self, database: DatabaseConfig, name: str) -> Config:
-        return Config(issuer=ISSUER, state=str(self.folder / name), database=database)
+        root_key = RootKeyConfig(file=str(self.folder / "root.key"))
+        return Config(issuer=ISSUER, state=str(self.folder / name), database=database, root_key=root_key)
 
     async def _node(self, config: Config) -> NodeProcess:
         node = await self._running.enter_async_context(node_process(config, Path(config.state)))
