@@ -18,7 +18,7 @@ from tests.stand.clock import ManualClock
 from tests.stand.databases import postgres_database, sqlite_database
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, open_organization
-from tests.stand.postgres import Cluster
+from tenantry.cli.demo.cluster import Cluster
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 

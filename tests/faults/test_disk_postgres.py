@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.faults.disk import Disk
-from tests.stand.postgres import Cluster
+from tenantry.cli.demo.cluster import Cluster
 
 
 class Machine:

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.store import Database, PostgresUrls
-from tests.stand.postgres import Cluster
+from tenantry.cli.demo.cluster import Cluster
 
 ROLES = ("migrator", "app", "follower", "worker")
 

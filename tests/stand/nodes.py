@@ -1,22 +1,20 @@
 """Deployments for tests: a configuration with everything set up, nodes in this process, and nodes in processes of their own."""
 
-import asyncio
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from tenantry.app.config import Config, DatabaseConfig
+from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig
 from tenantry.app.node import ROOMS, Node, open_node
 from tenantry.app.setup import set_up
 from tenantry.cli.demo import ledger
+from tenantry.cli.demo.driver import NodeProcess, node_process
 from tenantry.core.clock import Clock
+from tenantry.keys.root import generate
 from tenantry.store import Database
+
+__all__ = ["ALL_ROOMS", "NodeProcess", "configured", "deployed", "node_of", "node_process"]
 
 ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
 
@@ -24,12 +22,22 @@ ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
 def configured(
     database: Database, state: Path, *, issuer: str = "https://id.example.com", development: bool = True
 ) -> Config:
-    """A configuration for a database; nothing is made yet."""
+    """A configuration for a database, with a root key beside the state; nothing else is made yet."""
     given = DatabaseConfig(file=str(database.file)) if database.file else DatabaseConfig()
     if database.urls is not None:
         urls = database.urls
         given = DatabaseConfig(app=urls.app, follower=urls.follower, worker=urls.worker, migrator=database.migrator_url)
-    return Config(issuer=issuer, state=str(state), database=given, development=development)
+    state.mkdir(parents=True, exist_ok=True)
+    root_key = state / "root.key"
+    if not root_key.exists():
+        generate(root_key)
+    return Config(
+        issuer=issuer,
+        state=str(state),
+        database=given,
+        root_key=RootKeyConfig(file=str(root_key)),
+        development=development,
+    )
 
 
 async def deployed(database: Database, state: Path, **options: Any) -> Config:
@@ -44,99 +52,3 @@ def node_of(
 ) -> AbstractAsyncContextManager[Node]:
     """A node in this process, with the ledger and its deriver."""
     return open_node(config, rooms=ALL_ROOMS, derivers=(ledger.Balances(),), clock=clock, on_open=on_open)
-
-
-class NodeProcess:
-    """A node in a process of its own; see `tenantry.cli.demo.process` for what it can be told."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._next = 0
-        self._reading = asyncio.create_task(self._read())
-        self.ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[0] = self.ready
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
-
-    async def do(self, what: str, **args: Any) -> dict[str, Any]:
-        """Tell it to do something and wait for the answer.
-
-        Raises:
-            ConnectionError: the process ended before it answered; what it was doing is unknown.
-        """
-        self._next += 1
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[self._next] = future
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode({"n": self._next, "do": what, **args}) + b"\n")
-        return await future
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal: SIGSTOP, SIGCONT, SIGKILL."""
-        os.kill(self.pid, number)
-
-    async def ended(self) -> int:
-        """Wait for its end; the exit status."""
-        return await self._process.wait()
-
-    async def close(self) -> int:
-        """Let it finish what it was told, then end."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        status = await self._process.wait()
-        await self._reading
-        return status
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            answer = msgspec.json.decode(line, type=dict[str, Any])
-            future = self._waiting.pop(answer["n"])
-            if not future.done():
-                future.set_result(answer)
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(ConnectionError("the process ended"))
-                future.exception()
-
-
-@asynccontextmanager
-async def node_process(
-    config: Config, folder: Path, *, env: Mapping[str, str] | None = None
-) -> AsyncIterator[NodeProcess]:
-    """A node in a process of its own, killed at the end of the block if it still runs. `folder` holds its configuration."""
-    path = folder / "tenantry.toml"
-    path.write_text(to_toml(config), encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tenantry.cli.demo.process",
-        str(path),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 24,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **(env or {})},
-    )
-    node = NodeProcess(process)
-    try:
-        yield node
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await node.close()
-
-
-def to_toml(config: Config) -> str:
-    """The configuration as its file."""
-    lines = [
-        f'issuer = "{config.issuer}"',
-        f'state = "{config.state}"',
-        f"development = {str(config.development).lower()}",
-        "[database]",
-    ]
-    lines += [f'{name} = "{value}"' for name, value in msgspec.to_builtins(config.database).items() if value]
-    return "\n".join(lines) + "\n"

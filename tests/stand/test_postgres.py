@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.stand.postgres import Cluster, ClusterError
+from tenantry.cli.demo.cluster import Cluster, ClusterError
 
 
 def test_a_cluster_has_the_stated_settings_and_leaves_nothing_behind() -> None:

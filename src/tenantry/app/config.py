@@ -3,6 +3,7 @@
 `database.app` may be given as `TENANTRY_DATABASE_APP`. A missing setting never turns a check off: what has no safe default is asked for.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -19,35 +20,47 @@ DEFAULT_PATH = Path("tenantry.toml")
 
 
 class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Either `file`, or the connection strings of the roles; `migrator` is used by `tenantry init` alone."""
+    """Where the data lies: either `file`, or the connection strings of PostgreSQL's roles."""
 
     file: str = ""
+    """The SQLite file. One process owns it; it must lie on a local disk."""
+
     app: str = ""
+    """Connection string of the role that serves requests. It owns nothing and bypasses no row security."""
+
     follower: str = ""
+    """Connection string of the role that reads changelog, leaves, heads and cuts, and nothing else."""
+
     worker: str = ""
+    """Connection string of the role that runs duties: sequencing, deriving, delivery."""
+
     migrator: str = ""
+    """Connection string of the role that owns the tables. Used by `tenantry init` alone; a server may go without."""
 
 
 class RootKeyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the root key is: a file, or (`environment = true`) the variable `TENANTRY_ROOT_KEY`."""
+    """Where the root key is: in a file, or in the variable `TENANTRY_ROOT_KEY`."""
 
     file: str = ""
+    """The file that holds it, of mode 0600."""
+
     environment: bool = False
+    """Whether it is in `TENANTRY_ROOT_KEY` instead of a file."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a node must be told.
-
-    `issuer` is the https address by which everybody knows this deployment. `state` is a directory of this node's own, outside the
-    database and outside its backups: it holds the mark and the destruction list. `development` admits an http issuer on loopback and a
-    PostgreSQL without durability.
-    """
+    """What a node must be told."""
 
     issuer: str
+    """The https address by which everybody knows this deployment."""
+
     state: str
+    """A directory of this node's own, outside the database and its backups: it holds the mark and the destruction list."""
+
     database: DatabaseConfig
     root_key: RootKeyConfig = RootKeyConfig()
     development: bool = False
+    """Admit an http issuer on loopback, and a PostgreSQL that may lose what it acknowledged. Nothing else is relaxed."""
 
     def __post_init__(self) -> None:
         address = urlsplit(self.issuer)
@@ -93,6 +106,22 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
         return msgspec.convert(_overridden(given, Config, "TENANTRY", environment), Config)
     except msgspec.ValidationError as error:
         raise Invalid(f"{path}: {error}.", hint="See the reference of the configuration.") from error
+
+
+def to_toml(config: Config) -> str:
+    """The configuration as its file, without what has its default value."""
+    given: dict[str, Any] = msgspec.to_builtins(config)
+    tables = {name: value for name, value in given.items() if isinstance(value, dict)}
+    lines = [f"{name} = {_spelled(value)}" for name, value in given.items() if name not in tables and value]
+    for table, values in tables.items():
+        if any(values.values()):
+            lines += ["", f"[{table}]", *(f"{name} = {_spelled(value)}" for name, value in values.items() if value)]
+    return "\n".join(lines) + "\n"
+
+
+def _spelled(value: str | bool) -> str:
+    """A value in TOML, whose basic strings have JSON's escapes, and DEL's besides."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _overridden(

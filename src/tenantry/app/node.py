@@ -1,13 +1,17 @@
 """A node: a process that opened the store, checked in to the deployment's life and follows its journal."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
+from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
+from tenantry.audit.schema import SCHEMA as AUDIT
+from tenantry.audit.sequencer import Sequencer
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.ids import IdSource
 from tenantry.journal import (
@@ -27,9 +31,12 @@ from tenantry.journal import (
 )
 from tenantry.journal.mark import Destruction
 from tenantry.journal.schema import SCHEMA as JOURNAL
+from tenantry.keys.keyring import Keyring
+from tenantry.keys.root import local_root_key
+from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL,)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 
@@ -47,6 +54,7 @@ class Node(msgspec.Struct, frozen=True, eq=False):
     cuts: Cuts
     duties: Duties
     incarnation: Incarnation
+    checkpoint_keys: CheckpointKeys
     works: tuple[Working, ...]
     ended: asyncio.Event
     """Set when the process must end: storage failed, or the database lives another life."""
@@ -66,7 +74,7 @@ async def open_node(
     `on_open` is called before following starts, so that it can add followers of its own.
 
     Raises:
-        Unsafe: the set-up would void a promise.
+        Unsafe: the set-up would void a promise, or there is no root key.
         Unavailable: the database cannot be reached.
     """
     clock = clock or SystemClock()
@@ -113,7 +121,10 @@ async def _check_in(
         del entry
 
     incarnation = await check_in(engine, journal, duties, ids, clock, Path(config.state), config.issuer, destroy)
+    root = local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
+    checkpoint_keys = CheckpointKeys(Keyring(journal, clock, ids, root), clock, config.issuer)
     works: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers]
+    works.append(Sequencer(engine, journal, clock, checkpoint_keys.host, checkpoint_keys.signer))
     return Node(
         id=name,
         engine=engine,
@@ -126,6 +137,7 @@ async def _check_in(
         cuts=Cuts(journal, lease, clock, incarnation.number),
         duties=duties,
         incarnation=incarnation,
+        checkpoint_keys=checkpoint_keys,
         works=tuple(Working(work, duties, clock) for work in works),
         ended=ended,
     )

@@ -12,6 +12,7 @@ from tenantry.core.clock import SystemClock
 from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.core.principal import SYSTEM
 from tenantry.journal import Event, Journal, Pulse, Target, found, join
+from tenantry.journal.mark import MarkFile
 from tenantry.store import Schema, open_store, prepare
 
 
@@ -27,10 +28,13 @@ class SetUp(msgspec.Struct, frozen=True):
 
     migrations: list[str]
     founded: bool
+    joined: bool
 
 
 async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS) -> SetUp:
-    """Bring database and state directory to where `open_node` can begin; doing it again joins this node and changes nothing else.
+    """Bring database and state directory to where `open_node` can begin; doing it again changes nothing.
+
+    A node that has a mark keeps it: `check_in` holds it against the database, and so finds a restored one out.
 
     Raises:
         Unsafe: a server holds the database file, or a role could bypass row security.
@@ -47,7 +51,9 @@ async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS) -> SetUp:
             async with Journal(engine, clock, Pulse()).begin(scopes.of_platform(), SYSTEM) as w:
                 w.open_log()
                 w.record(DeploymentFounded(PLATFORM, config.issuer))
-        await join(engine, Path(config.state))
+        joined = MarkFile(Path(config.state)).read() is None
+        if joined:
+            await join(engine, Path(config.state))
     finally:
         await engine.close()
-    return SetUp(migrations, fresh)
+    return SetUp(migrations, fresh, joined)

@@ -150,15 +150,7 @@ async def check_in(
         Unsafe: this node never joined this deployment, or its mark is of another one.
         NotOurs: another node is just beginning an incarnation; try again.
     """
-    known, mark = await _known(engine), MarkFile(folder).read()
-    if mark is None:
-        raise Unsafe("This node has never seen this database.", hint="Run `tenantry init` to join it.")
-    if mark.deployment != known.deployment:
-        raise Unsafe(
-            "This node belongs to another deployment than its database.",
-            hint="Use an empty state directory and `tenantry init`.",
-        )
-    reason = await _reason(engine, known, mark, issuer)
+    known, mark, reason = await _held_against(engine, folder, issuer)
     if reason:
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
         for entry in DestructionList(folder).read():
@@ -168,6 +160,28 @@ async def check_in(
     mark = Mark(known.deployment, known.number, mark.newest if not reason else ())
     MarkFile(folder).write(mark)
     return Incarnation(known.deployment, known.number, known.id, mark, reason)
+
+
+async def foresee(engine: Engine, folder: Path, issuer: str) -> str:
+    """Why the next check-in of this node would begin a new incarnation; empty if it would not. Changes nothing.
+
+    Raises:
+        Unsafe: this node never joined this deployment, or its mark is of another one.
+    """
+    return (await _held_against(engine, folder, issuer))[2]
+
+
+async def _held_against(engine: Engine, folder: Path, issuer: str) -> tuple[_Known, Mark, str]:
+    """The database, this node's mark of it, and why they are not of one life."""
+    known, mark = await _known(engine), MarkFile(folder).read()
+    if mark is None:
+        raise Unsafe("This node has never seen this database.", hint="Run `tenantry init` to join it.")
+    if mark.deployment != known.deployment:
+        raise Unsafe(
+            "This node belongs to another deployment than its database.",
+            hint="Use an empty state directory and `tenantry init`.",
+        )
+    return known, mark, await _reason(engine, known, mark, issuer)
 
 
 async def _known(engine: Engine) -> _Known:

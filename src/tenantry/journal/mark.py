@@ -77,7 +77,7 @@ class MarkFile:
             return msgspec.json.decode(self._path.read_bytes(), type=Mark)
         except (msgspec.DecodeError, OSError) as error:
             raise Unsafe(
-                f"{self._path} cannot be read.", hint="Restore it, or join again with `tenantry init`."
+                f"{self._path} cannot be read.", hint="Restore it, or remove it and join again with `tenantry init`."
             ) from error
 
     def write(self, mark: Mark) -> None:

@@ -8,6 +8,7 @@ from tenantry.store.engine import Engine, Survey
 from tenantry.store.open import Database, open_store, prepare
 from tenantry.store.postgres import PostgresUrls
 from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step, refused
+from tenantry.store.roles import Roles, make_roles, plan_roles
 from tenantry.store.schema import Compiled, Dialects, Kind, Migration, Read, Schema, Statement, Table
 
 __all__ = [
@@ -23,13 +24,16 @@ __all__ = [
     "Program",
     "Read",
     "Refusal",
+    "Roles",
     "Row",
     "Schema",
     "Statement",
     "Step",
     "Survey",
     "Table",
+    "make_roles",
     "open_store",
+    "plan_roles",
     "prepare",
     "refused",
 ]

@@ -43,6 +43,7 @@ async def prepare(database: Database, schemas: Iterable[Schema], *, phase: str =
     """
     if database.file is not None:
         with take(database.file):
+            database.file.touch(mode=0o600)
             connection = connect(database.file)
             try:
                 return migrate_sqlite(connection, schemas, phase)

@@ -228,9 +228,16 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises:
         Unsafe: the setting could not be had.
+        Damaged: the file is not what SQLite wrote.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    connection.execute("PRAGMA journal_mode = WAL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF in _DAMAGED:
+            raise Damaged(f"{path.name} is damaged, or no database.", hint="Restore a backup.") from error
+        raise
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA busy_timeout = 2000")

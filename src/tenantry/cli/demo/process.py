@@ -95,6 +95,18 @@ async def _check(node: Node, c: Command) -> Answer:
     return {}
 
 
+async def _silent(node: Node, c: Command) -> Answer:
+    """Try to change state without recording it."""
+    args = {"id": node.ids.new("ledger"), "account": "silent", "amount": 1}
+    return await _write(node, c, lambda w: w.write(ledger.ADD_ENTRY, otherwise=ledger.AlreadyEntered, **args))
+
+
+async def _entry(node: Node, c: Command) -> Answer:
+    """One entry, as the organization sees it."""
+    entry = await node.journal.reads(ledger.scope_of(c["org"])).one(ledger.ENTRY, id=c["id"])
+    return {"entry": msgspec.to_builtins(entry)}
+
+
 async def _look(node: Node, c: Command) -> Answer:
     """Everything the ledger of an organization holds, from the primary."""
     reads = node.journal.reads(ledger.scope_of(c["org"]))
@@ -127,6 +139,8 @@ DO: dict[str, Callable[[Node, Command], Awaitable[Answer]]] = {
     "cut": _cut,
     "issue": _issue,
     "check": _check,
+    "silent": _silent,
+    "entry": _entry,
     "look": _look,
     "state": _state,
 }

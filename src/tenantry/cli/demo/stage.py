@@ -1,0 +1,100 @@
+"""The stage of the demonstration: a PostgreSQL cluster with three node processes, and a SQLite file with one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig
+from tenantry.app.node import ROOMS
+from tenantry.app.setup import set_up
+from tenantry.cli.demo import ledger
+from tenantry.cli.demo.cluster import Cluster
+from tenantry.cli.demo.driver import NodeProcess, node_process
+from tenantry.cli.demo.play import accepted, expect
+from tenantry.core.clock import SystemClock
+from tenantry.core.ids import IdSource
+from tenantry.keys.root import generate
+from tenantry.store import make_roles, plan_roles
+
+ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
+ISSUER = "https://demo.example"
+NODES = 3
+
+
+class Stage:
+    """What the scenes share. Everything that runs ends with the `async with` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = SystemClock()
+        self.ids = IdSource(self.clock)
+        self.nodes: list[NodeProcess] = []
+        self.acme = self.globex = self.initech = ""
+        """Two organizations on PostgreSQL, one on SQLite."""
+        self._running = AsyncExitStack()
+        generate(folder / "root.key")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._running.aclose()
+
+    async def start_postgres(self) -> None:
+        """Start a cluster as a newcomer would find one, and set a deployment up in it, durable as in production."""
+        self.cluster = await asyncio.to_thread(self._running.enter_context, Cluster(fsync=True))
+        await asyncio.to_thread(self.cluster.create_database, "tenantry")
+        self.superuser = self.cluster.conninfo("tenantry")
+        roles = await plan_roles(self.superuser)
+        await make_roles(self.superuser, roles)
+        urls = roles.urls
+        where = DatabaseConfig(app=urls.app, follower=urls.follower, worker=urls.worker, migrator=roles.migrator_url)
+        self.postgres = self._configured(where, "node-1")
+        await set_up(self.postgres, rooms=ALL_ROOMS)
+
+    async def start_nodes(self) -> None:
+        """Three nodes in processes of their own, each with a state directory of its own."""
+        configs = [self._configured(self.postgres.database, f"node-{number}") for number in range(1, NODES + 1)]
+        for config in configs[1:]:
+            await set_up(config, rooms=ALL_ROOMS)
+        self.nodes = list(await asyncio.gather(*map(self._node, configs)))
+        self.acme = accepted(await self.nodes[0].do("open"))["org"]
+        self.globex = accepted(await self.nodes[1].do("open"))["org"]
+
+    async def start_sqlite(self) -> None:
+        """One node on a file."""
+        self.sqlite = self._configured(DatabaseConfig(file=str(self.folder / "tenantry.db")), "node-sqlite")
+        await set_up(self.sqlite, rooms=ALL_ROOMS)
+        self.single = await self._node(self.sqlite)
+        self.initech = accepted(await self.single.do("open"))["org"]
+
+    async def second_on_the_file(self) -> dict[str, Any]:
+        """What a second process that opens the same file says."""
+        folder = self.folder / "second"
+        folder.mkdir()
+        async with node_process(self.sqlite, folder) as second:
+            return await second.ready
+
+    async def settled(self, what: str, look: Callable[[], Awaitable[bool]], within_ms: int) -> float:
+        """Look until it is so; returns after how many milliseconds it was.
+
+        Raises:
+            NotAsPromised: it was not within `within_ms`.
+        """
+        began = self.clock.boottime()
+        while not await look():
+            expect((self.clock.boottime() - began) * 1000 < within_ms, f"{what}: not within {within_ms} ms")
+            await asyncio.sleep(0.005)
+        return (self.clock.boottime() - began) * 1000
+
+    def _configured(self, database: DatabaseConfig, name: str) -> Config:
+        root_key = RootKeyConfig(file=str(self.folder / "root.key"))
+        return Config(issuer=ISSUER, state=str(self.folder / name), database=database, root_key=root_key)
+
+    async def _node(self, config: Config) -> NodeProcess:
+        node = await self._running.enter_async_context(node_process(config, Path(config.state)))
+        accepted(await node.ready)
+        return node
+

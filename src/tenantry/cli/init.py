@@ -1,0 +1,154 @@
+"""`tenantry init`: from nothing to a deployment that a node can open. Each part is made once; what is there is left alone."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+
+from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig, load, to_toml
+from tenantry.app.setup import set_up
+from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
+from tenantry.core.errors import AlreadyDone, Invalid
+from tenantry.keys.root import ENVIRONMENT, generate, local_root_key
+from tenantry.store import PostgresUrls, Roles, make_roles, plan_roles
+
+
+class Initialized(msgspec.Struct, frozen=True):
+    """What was made; nothing, where everything was there."""
+
+    config: str
+    issuer: str
+    made: list[str]
+
+
+def init(
+    *,
+    issuer: Annotated[str, Parameter(help="The https address by which everybody will know this deployment.")] = "",
+    database: Annotated[
+        Path | None, Parameter(help="The SQLite file. Unless told, `tenantry.db` beside the configuration.")
+    ] = None,
+    postgres: Annotated[
+        str,
+        Parameter(
+            help="Use PostgreSQL instead: the connection string of an existing database, as a role that may make roles. "
+            "It is used now and not kept."
+        ),
+    ] = "",
+    state: Annotated[
+        Path | None,
+        Parameter(help="This node's own directory, outside every backup. Unless told, `state` beside the configuration."),
+    ] = None,
+    development: Annotated[
+        bool, Parameter(negative="", help="Admit an http issuer on loopback and a database that is not durable.")
+    ] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Set up a deployment: configuration, root key, database, and this node's place in it.
+
+    Run again, it makes what is missing, such as a migration of a newer version, and changes nothing else.
+    """
+    made: list[str] = []
+    if not config.exists():
+        if not issuer:
+            raise Invalid("A new deployment needs its address.", hint="Add --issuer https://id.example.com.")
+        if database is not None and postgres:
+            raise Invalid("A deployment has one database.", hint="Give --database or --postgres.")
+        fresh = asyncio.run(_fresh(config, issuer, database, postgres, state, development))
+        made += _root_key(fresh) + _write(config, fresh)
+    given = load(config)
+    _same("issuer", issuer, given.issuer)
+    _same("database", str(database.absolute()) if database else "", given.database.file)
+    _same("state", str(state.absolute()) if state else "", given.state)
+    local_root_key(Path(given.root_key.file) if given.root_key.file else None, os.environ)
+    made += asyncio.run(_set_up(given, postgres))
+    done = Initialized(str(config), given.issuer, made)
+    answer(done, lambda console: _draw(console, done), as_json=json)
+
+
+async def _fresh(
+    path: Path, issuer: str, database: Path | None, postgres: str, state: Path | None, development: bool
+) -> Config:
+    """The configuration of a new deployment; makes nothing."""
+    folder = path.absolute().parent
+    where = DatabaseConfig(file=str((database or folder / "tenantry.db").absolute()))
+    if postgres:
+        roles = await plan_roles(postgres)
+        where = DatabaseConfig(
+            app=roles.urls.app, follower=roles.urls.follower, worker=roles.urls.worker, migrator=roles.migrator_url
+        )
+    in_environment = ENVIRONMENT in os.environ
+    try:
+        return Config(
+            issuer=issuer,
+            state=str((state or folder / "state").absolute()),
+            database=where,
+            root_key=RootKeyConfig(
+                file="" if in_environment else str(folder / "root.key"), environment=in_environment
+            ),
+            development=development,
+        )
+    except ValueError as error:
+        raise Invalid(f"{issuer!r} cannot be used: {error}.") from error
+
+
+def _root_key(config: Config) -> list[str]:
+    """The root key comes first: a configuration that names none would be of no use, a key without one does no harm."""
+    path = Path(config.root_key.file)
+    if config.root_key.environment or path.exists():
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generate(path)
+    return [f"root key {path}"]
+
+
+def _write(path: Path, config: Config) -> list[str]:
+    """It holds passwords, and comes before the roles that have them, so that a crash between loses none."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(to_toml(config))
+        file.flush()
+        os.fsync(file.fileno())
+    return [f"configuration {path}"]
+
+
+async def _set_up(config: Config, postgres: str) -> list[str]:
+    made: list[str] = []
+    given = config.database
+    if postgres:
+        if not given.migrator:
+            raise AlreadyDone("The configuration names no migrator of PostgreSQL.", hint="Run without --postgres.")
+        roles = Roles(PostgresUrls(given.app, given.follower, given.worker), given.migrator)
+        made += [f"role {name}" for name in await make_roles(postgres, roles)]
+    if given.file:
+        Path(given.file).parent.mkdir(parents=True, exist_ok=True)
+    done = await set_up(config)
+    made += [f"migration {title}" for title in done.migrations]
+    if done.founded:
+        made.append(f"deployment {config.issuer}")
+    if done.joined:
+        made.append(f"state {config.state}")
+    return made
+
+
+def _same(what: str, asked: str, configured: str) -> None:
+    if asked and asked != configured:
+        raise AlreadyDone(
+            f"This deployment is configured with another {what}: {configured or 'none'}.",
+            hint="Leave the option out, or name another configuration with --config.",
+        )
+
+
+def _draw(console: Console, done: Initialized) -> None:
+    if not done.made:
+        console.print(f"Nothing to do: {done.issuer} is set up ([bold]{done.config}[/]).")
+        return
+    for thing in done.made:
+        what, _, which = thing.partition(" ")
+        console.print(f"  [green]made[/]  {what:<14} {which}", soft_wrap=True)
+    console.print(f"\n[bold]{done.issuer}[/] is set up. Keep the root key in a backup of its own: without it, nothing sealed can be read.")
+    console.print("Next: [bold]tenantry doctor[/]")

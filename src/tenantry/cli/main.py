@@ -1,0 +1,78 @@
+"""Which commands there are, and what becomes of a refusal: one line a fact on stderr, and an exit status.
+
+| status | means |
+|---|---|
+| 0 | done |
+| 1 | refused: the sentence says why and what to do next |
+| 2 | the command line or the configuration is not of the form asked for |
+| 3 | the database, or something else outside, cannot be reached |
+| 4 | a proof failed |
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from tenantry import __version__
+from tenantry.cli.output import fail
+from tenantry.core.errors import (
+    Damaged,
+    Invalid,
+    ProofFailed,
+    StorageFull,
+    TenantryError,
+    Throttled,
+    Unknown,
+    Upstream,
+)
+
+USAGE = 2
+INTERRUPTED = 130
+STATUSES: tuple[tuple[type[TenantryError], int], ...] = (
+    (ProofFailed, 4),
+    (Invalid, USAGE),
+    (Damaged, 1),
+    (StorageFull, 1),
+    (Throttled, 3),
+    (Unknown, 3),
+    (Upstream, 3),
+    (TenantryError, 1),
+)
+"""The exit status of each kind of error; the first that fits counts."""
+
+app = App(
+    name="tenantry",
+    help="The enterprise identity stack for AI applications.",
+    version=f"tenantry {__version__}",
+    help_format="markdown",
+    result_action="return_value",
+)
+audit = App(name="audit", help="Take an organization's log out, and verify what was taken out.")
+app.command("tenantry.cli.init:init", name="init")
+app.command("tenantry.cli.doctor:doctor", name="doctor")
+app.command(audit)
+audit.command("tenantry.cli.audit:export", name="export")
+audit.command("tenantry.cli.audit:verify", name="verify")
+app.command("tenantry.cli.demo.command:demo", name="demo")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    try:
+        return app(given, exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        fail("usage", str(error), "Add --help to see what is possible.", as_json=as_json)
+        return USAGE
+    except TenantryError as error:
+        fail(error.code, error.message, error.hint, as_json=as_json)
+        return status(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def status(error: TenantryError) -> int:
+    """The exit status that an error ends a command with."""
+    return next(number for kind, number in STATUSES if isinstance(error, kind))

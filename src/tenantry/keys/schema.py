@@ -1,0 +1,102 @@
+"""The keys room's tables: data keys wrapped by the root key, and signing keys sealed under a data key.
+
+| table | written by | followed by | a crash leaves |
+|---|---|---|---|
+| data_keys | whoever needs the first one | nobody | the key and what it sealed, or neither |
+| signing_keys | the same, and rotation | nobody | one key of a line and number, ever |
+"""
+
+import msgspec
+
+from tenantry.store import Kind, Migration, Read, Schema, Statement, Table
+
+DATA_KEYS = Table("data_keys", Kind.STATE)
+SIGNING_KEYS = Table("signing_keys", Kind.STATE)
+
+
+class DataKeyRow(msgspec.Struct, frozen=True):
+    """A data key as the root key wrapped it."""
+
+    version: int
+    wrapped: bytes
+
+
+class SigningKeyRow(msgspec.Struct, frozen=True):
+    """A signing key with its plan; `sealed` is its private part."""
+
+    id: str
+    purpose: str
+    issuer: str
+    algorithm: str
+    published_at_ms: int
+    active_at_ms: int
+    retire_at_ms: int | None
+    gone_at_ms: int | None
+    spki: bytes
+    sealed: bytes
+
+
+ADD_DATA_KEY = Statement(
+    "keys_add_data_key",
+    DATA_KEYS,
+    "INSERT INTO data_keys (org, version, wrapped) VALUES (:org, :version, :wrapped) ON CONFLICT DO NOTHING",
+    {"version": int, "wrapped": bytes},
+)
+ADD_SIGNING_KEY = Statement(
+    "keys_add_signing_key",
+    SIGNING_KEYS,
+    "INSERT INTO signing_keys (org, id, purpose, issuer, algorithm, number, published_at, active_at, spki, sealed) "
+    "VALUES (:org, :id, :purpose, :issuer, :algorithm, :number, :published_at, :active_at, :spki, :sealed) ON CONFLICT DO NOTHING",
+    {
+        "id": str,
+        "purpose": str,
+        "issuer": str,
+        "algorithm": str,
+        "number": int,
+        "published_at": int,
+        "active_at": int,
+        "spki": bytes,
+        "sealed": bytes,
+    },
+)
+
+NEWEST_DATA_KEY = Read(
+    "keys_newest_data_key",
+    DataKeyRow,
+    "SELECT version, wrapped FROM data_keys WHERE org = :org ORDER BY version DESC LIMIT 1",
+)
+DATA_KEY = Read(
+    "keys_data_key",
+    DataKeyRow,
+    "SELECT version, wrapped FROM data_keys WHERE org = :org AND version = :version",
+    {"version": int},
+)
+LINE = Read(
+    "keys_line",
+    SigningKeyRow,
+    "SELECT id, purpose, issuer, algorithm, published_at, active_at, retire_at, gone_at, spki, sealed FROM signing_keys "
+    "WHERE org = :org AND purpose = :purpose AND issuer = :issuer AND algorithm = :algorithm ORDER BY number",
+    {"purpose": str, "issuer": str, "algorithm": str},
+)
+
+SCHEMA = Schema(
+    room="keys",
+    tables=(DATA_KEYS, SIGNING_KEYS),
+    statements=(ADD_DATA_KEY, ADD_SIGNING_KEY),
+    reads=(NEWEST_DATA_KEY, DATA_KEY, LINE),
+    migrations=(
+        Migration(
+            1,
+            "expand",
+            "data keys and signing keys",
+            """
+CREATE TABLE data_keys (org text NOT NULL, version {int} NOT NULL, wrapped {bytes} NOT NULL, PRIMARY KEY (org, version)) {strict};
+CREATE TABLE signing_keys (
+    org text NOT NULL, id text NOT NULL, purpose text NOT NULL, issuer text NOT NULL, algorithm text NOT NULL, number {int} NOT NULL,
+    published_at {int} NOT NULL, active_at {int} NOT NULL, retire_at {int}, gone_at {int}, spki {bytes} NOT NULL,
+    sealed {bytes} NOT NULL, PRIMARY KEY (org, id)) {strict};
+CREATE UNIQUE INDEX signing_keys_line ON signing_keys (org, purpose, issuer, algorithm, number);
+""",
+        ),
+    ),
+)
