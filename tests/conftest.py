@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, settings
 
 from tenantry.app.config import Config
 from tenantry.app.node import Node
+from tenantry.cli.demo.cluster import Cluster
 from tenantry.store import Database
 from tests.no_skip import pytest_make_collect_report, pytest_runtest_makereport
 from tests.stand.clock import ManualClock
 from tests.stand.databases import postgres_database, sqlite_database
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, open_organization
-from tenantry.cli.demo.cluster import Cluster
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.faults.disk import Disk
 from tenantry.cli.demo.cluster import Cluster
+from tests.faults.disk import Disk
 
 
 class Machine:

@@ -5,8 +5,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tenantry.store import Database, PostgresUrls
 from tenantry.cli.demo.cluster import Cluster
+from tenantry.store import Database, PostgresUrls
 
 ROLES = ("migrator", "app", "follower", "worker")
 

@@ -1,5 +1,7 @@
 """Deployments for tests: a configuration with everything set up, nodes in this process, and nodes in processes of their own."""
 
+import base64
+import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -11,10 +13,11 @@ from tenantry.app.setup import set_up
 from tenantry.cli.demo import ledger
 from tenantry.cli.demo.driver import NodeProcess, node_process
 from tenantry.core.clock import Clock
-from tenantry.keys.root import generate
 from tenantry.store import Database
 
 __all__ = ["ALL_ROOMS", "NodeProcess", "configured", "deployed", "node_of", "node_process"]
+
+os.environ.setdefault("TENANTRY_ROOT_KEY", base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("="))
 
 ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
 
@@ -22,20 +25,16 @@ ALL_ROOMS = (*ROOMS, ledger.SCHEMA)
 def configured(
     database: Database, state: Path, *, issuer: str = "https://id.example.com", development: bool = True
 ) -> Config:
-    """A configuration for a database, with a root key beside the state; nothing else is made yet."""
+    """A configuration for a database; nothing is made yet. All nodes of a run share one root key, in the environment."""
     given = DatabaseConfig(file=str(database.file)) if database.file else DatabaseConfig()
     if database.urls is not None:
         urls = database.urls
         given = DatabaseConfig(app=urls.app, follower=urls.follower, worker=urls.worker, migrator=database.migrator_url)
-    state.mkdir(parents=True, exist_ok=True)
-    root_key = state / "root.key"
-    if not root_key.exists():
-        generate(root_key)
     return Config(
         issuer=issuer,
         state=str(state),
         database=given,
-        root_key=RootKeyConfig(file=str(root_key)),
+        root_key=RootKeyConfig(environment=True),
         development=development,
     )
 

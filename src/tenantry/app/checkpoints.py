@@ -4,15 +4,14 @@ One key signs for all logs of a deployment, under the name of each log: the orig
 name, so no organization's checkpoint passes for another's.
 """
 
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tenantry.audit.checkpoint import origin
-from tenantry.audit.export import PublishedKey
-from tenantry.audit.note import Signer, Verifier
+from tenantry.audit.export import PublishedKey, published_key
+from tenantry.audit.note import Signer
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Misuse
 from tenantry.core.ids import PLATFORM
@@ -41,10 +40,8 @@ class CheckpointKeys:
     async def published(self, org: str) -> list[PublishedKey]:
         """Every key that signs or signed the log of an organization, under that log's name."""
         name = origin(self.host, org)
-        return [
-            PublishedKey(Verifier(name, _raw(key)).vkey, _moment(key.schedule.active_at_ms), _end(key))
-            for key in await self._keyring.public(self._use, Algorithm.EDDSA)
-        ]
+        keys = await self._keyring.public(self._use, Algorithm.EDDSA)
+        return [published_key(key, name, cut_at_ms) for key, cut_at_ms in keys]
 
 
 def _raw(key: PublicKey) -> bytes:
@@ -52,11 +49,3 @@ def _raw(key: PublicKey) -> bytes:
     if not isinstance(public, Ed25519PublicKey):
         raise Misuse(f"Key {key.id} is no Ed25519 key, and signs no checkpoint.")
     return public.public_bytes_raw()
-
-
-def _end(key: PublicKey) -> datetime | None:
-    return None if key.schedule.retire_at_ms is None else _moment(key.schedule.retire_at_ms)
-
-
-def _moment(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -10,10 +10,13 @@ import msgspec
 
 from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
+from tenantry.audit.log import erase_again
 from tenantry.audit.schema import SCHEMA as AUDIT
 from tenantry.audit.sequencer import Sequencer
+from tenantry.core import scopes
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.ids import IdSource
+from tenantry.core.principal import SYSTEM
 from tenantry.journal import (
     Cuts,
     Deriver,
@@ -54,6 +57,7 @@ class Node(msgspec.Struct, frozen=True, eq=False):
     cuts: Cuts
     duties: Duties
     incarnation: Incarnation
+    keyring: Keyring
     checkpoint_keys: CheckpointKeys
     works: tuple[Working, ...]
     ended: asyncio.Event
@@ -117,12 +121,18 @@ async def _check_in(
     journal, lease, name = Journal(engine, clock, pulse), Lease(clock), ids.new("node")
     duties = Duties(engine, clock, name)
 
+    root = local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
+    keyring = Keyring(journal, clock, ids, root)
+    await keyring.check()
+
     async def destroy(entry: Destruction) -> None:
-        del entry
+        if entry.subject == entry.org:
+            await keyring.shred_again(entry.org)
+        else:
+            await erase_again(journal, scopes.of_job(entry.org), SYSTEM, entry.subject)
 
     incarnation = await check_in(engine, journal, duties, ids, clock, Path(config.state), config.issuer, destroy)
-    root = local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
-    checkpoint_keys = CheckpointKeys(Keyring(journal, clock, ids, root), clock, config.issuer)
+    checkpoint_keys = CheckpointKeys(keyring, clock, config.issuer)
     works: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers]
     works.append(Sequencer(engine, journal, clock, checkpoint_keys.host, checkpoint_keys.signer))
     return Node(
@@ -137,6 +147,7 @@ async def _check_in(
         cuts=Cuts(journal, lease, clock, incarnation.number),
         duties=duties,
         incarnation=incarnation,
+        keyring=keyring,
         checkpoint_keys=checkpoint_keys,
         works=tuple(Working(work, duties, clock) for work in works),
         ended=ended,

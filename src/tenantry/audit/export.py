@@ -56,8 +56,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """SHA-256 of each file, in lower-case hexadecimal."""
 
 
-def published_key(key: PublicKey, revoked_at_ms: int | None = None) -> PublishedKey:
-    """The entry of the key history for an Ed25519 key whose issuer is a log's origin; raises ValueError for another.
+def published_key(key: PublicKey, name: str, revoked_at_ms: int | None = None) -> PublishedKey:
+    """The entry of the key history for an Ed25519 key under the name of a log, its origin; raises ValueError for another.
 
     It ends as late as a node whose clock is behind may still have signed with it.
     """
@@ -66,7 +66,7 @@ def published_key(key: PublicKey, revoked_at_ms: int | None = None) -> Published
         raise ValueError(f"key {key.id} does not sign checkpoints")
     retired = key.schedule.retire_at_ms
     return PublishedKey(
-        vkey=Verifier(key.use.issuer, public_key.public_bytes_raw()).vkey,
+        vkey=Verifier(name, public_key.public_bytes_raw()).vkey,
         since=_moment(key.schedule.active_at_ms),
         until=None if retired is None else _moment(retired + CLOCK_SKEW_MS),
         revoked=None if revoked_at_ms is None else _moment(revoked_at_ms),

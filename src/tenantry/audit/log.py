@@ -9,13 +9,12 @@ from typing import TypeVar
 
 from tenantry.audit.export import Entry, ExportWriter, PublishedKey
 from tenantry.audit.merkle import HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash
-from tenantry.audit.proof import ProofFailed
-from tenantry.audit.tiles import TILE_WIDTH, TileTree
-from tenantry.core.leaf import leaf
-
 from tenantry.audit.names import names_of
+from tenantry.audit.proof import ProofFailed
 from tenantry.audit.schema import LAST_CHECKPOINT, LEAVES_A_STEP, NAMED, TILE, CheckpointRow
+from tenantry.audit.tiles import TILE_WIDTH, TileTree
 from tenantry.core.errors import NotFound
+from tenantry.core.leaf import leaf
 from tenantry.core.principal import Principal
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import Event, Journal, LeafRow, Reads, Target
@@ -78,7 +77,10 @@ async def check(reads: Reads, *, progress: Callable[[int, int], None] | None = N
             index = first + place
             if place >= len(rows) or rows[place].index != index:
                 raise ProofFailed("missing", "A leaf under the checkpoint is not stored.", index=index)
-            if leaf_hash(leaf(rows[place].revision, rows[place].body)) != hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]:
+            if (
+                leaf_hash(leaf(rows[place].revision, rows[place].body))
+                != hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]
+            ):
                 raise ProofFailed("changed", "A stored leaf is not the one that was sequenced.", index=index)
         if progress is not None:
             progress(first + wanted, size)

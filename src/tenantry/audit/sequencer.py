@@ -8,14 +8,12 @@ lost the duty in the middle cannot write (fenced), and a second checkpoint after
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
+
 from tenantry.audit.checkpoint import Checkpoint, origin, sign_checkpoint
 from tenantry.audit.merkle import empty_root, leaf_hash, root_of
 from tenantry.audit.names import names_of
 from tenantry.audit.note import Signer
 from tenantry.audit.proof import ProofFailed
-from tenantry.audit.tiles import TileTree, grow
-from tenantry.core.leaf import leaf
-
 from tenantry.audit.schema import (
     ADD_CHECKPOINT,
     ADD_SUBJECTS,
@@ -26,10 +24,12 @@ from tenantry.audit.schema import (
     UNSEQUENCED,
     CheckpointRow,
 )
+from tenantry.audit.tiles import TileTree, grow
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Conflict
 from tenantry.core.ids import PLATFORM
+from tenantry.core.leaf import leaf
 from tenantry.core.limits import CHECKPOINT_EVERY_MS, PAGE_ROWS
 from tenantry.journal import Duty, Journal, LeafRow
 from tenantry.journal.schema import LEAF_ROWS
@@ -83,7 +83,9 @@ class Sequencer:
             return False
         tiles = {(row.level, row.n): row.hashes for row in await reads.all(EDGE, size=last.size)}
         if root_of(TileTree(last.size, _stored(tiles)).node, last.size) != last.root:
-            raise ProofFailed("checkpoint_mismatch", f"The stored tree of {org} is not the one that was signed at size {last.size}.")
+            raise ProofFailed(
+                "checkpoint_mismatch", f"The stored tree of {org} is not the one that was signed at size {last.size}."
+            )
         grown = grow(last.size, b"".join(leaf_hash(leaf(row.revision, row.body)) for row in rows), _stored(tiles))
         tiles |= {(tile.level, tile.n): tile.hashes for tile in grown}
         size = last.size + len(rows)

@@ -120,7 +120,11 @@ DURABLE = {
 async def _clock(look: _Look) -> AsyncIterator[Check]:
     apart = abs(await look.engine.db_time_ms() - SystemClock().now_ms())
     status = Status.OK if apart < SKEW_WARN_MS else Status.WARN if apart <= CLOCK_SKEW_MS else Status.FAIL
-    hint = "" if status is Status.OK else f"Set the clocks right: more than {CLOCK_SKEW_MS} ms and a node stops saying yes."
+    hint = (
+        ""
+        if status is Status.OK
+        else f"Set the clocks right: more than {CLOCK_SKEW_MS} ms and a node stops saying yes."
+    )
     yield Check("clock", status, f"{apart} ms from the database's", hint)
 
 
@@ -131,7 +135,9 @@ async def _schema(look: _Look) -> AsyncIterator[Check]:
     beyond = done - {(schema.room, m.number) for schema in ROOMS for m in schema.migrations}
     known = {schema.room for schema in ROOMS}
     if newer := sorted(f"{room} {number}" for room, number in beyond if room in known):
-        yield Check("schema", Status.WARN, said, f"This version does not know {', '.join(newer)}: a newer one migrated.")
+        yield Check(
+            "schema", Status.WARN, said, f"This version does not know {', '.join(newer)}: a newer one migrated."
+        )
     else:
         yield Check("schema", Status.OK, said)
 

@@ -40,7 +40,9 @@ def init(
     ] = "",
     state: Annotated[
         Path | None,
-        Parameter(help="This node's own directory, outside every backup. Unless told, `state` beside the configuration."),
+        Parameter(
+            help="This node's own directory, outside every backup. Unless told, `state` beside the configuration."
+        ),
     ] = None,
     development: Annotated[
         bool, Parameter(negative="", help="Admit an http issuer on loopback and a database that is not durable.")
@@ -87,9 +89,7 @@ async def _fresh(
             issuer=issuer,
             state=str((state or folder / "state").absolute()),
             database=where,
-            root_key=RootKeyConfig(
-                file="" if in_environment else str(folder / "root.key"), environment=in_environment
-            ),
+            root_key=RootKeyConfig(file="" if in_environment else str(folder / "root.key"), environment=in_environment),
             development=development,
         )
     except ValueError as error:
@@ -150,5 +150,7 @@ def _draw(console: Console, done: Initialized) -> None:
     for thing in done.made:
         what, _, which = thing.partition(" ")
         console.print(f"  [green]made[/]  {what:<14} {which}", soft_wrap=True)
-    console.print(f"\n[bold]{done.issuer}[/] is set up. Keep the root key in a backup of its own: without it, nothing sealed can be read.")
+    console.print(
+        f"\n[bold]{done.issuer}[/] is set up. Keep the root key in a backup of its own: without it, nothing sealed can be read."
+    )
     console.print("Next: [bold]tenantry doctor[/]")

@@ -125,6 +125,11 @@ def tag(kind: type[Event]) -> str:
     return found
 
 
+def personal_fields(kind: type[Event]) -> tuple[str, ...]:
+    """The fields that lie in the detachable part."""
+    return tuple(name for name, mark in _marks(kind).items() if mark is _Mark.PERSONAL)
+
+
 @functools.cache
 def _marks(kind: type[Event]) -> dict[str, _Mark]:
     """The mark of each marked field."""

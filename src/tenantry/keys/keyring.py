@@ -1,23 +1,33 @@
-"""The signing keys of a deployment as they lie in its database: read, opened while the root key allows, made when a line has none.
+"""The keys of a deployment as they lie in its database: read, opened while the root key allows, made when a line has none.
 
-Opened keys are kept with the data key that opened them; `UnwrappedKeys` says at every use whether that one may still be used.
+A *line* is the keys of one use and algorithm, numbered; two nodes that rotate at once collide on the number, and one of them reads
+again. Whatever is slow (making, unwrapping, sealing) happens before the set is sent. Opened keys are kept with the data key that opened
+them; `UnwrappedKeys` says at every use whether that one may still be used.
 """
+
+import asyncio
+from collections.abc import AsyncIterator
 
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
-from tenantry.core.errors import Conflict
-from tenantry.core.ids import IdSource
-from tenantry.core.principal import SYSTEM
+from tenantry.core.errors import AlreadyDone, Conflict, NotFound
+from tenantry.core.ids import PLATFORM, IdSource
+from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Event, Journal, Reads, Target, WriteSet
-from tenantry.keys.envelope import DataKey, version_of, wrap_data_key
-from tenantry.keys.root import RootKey
-from tenantry.keys.rotation import active_key, rotate
+from tenantry.keys.envelope import DataKey, unwrap_data_key, version_of, wrap_data_key
+from tenantry.keys.root import RootKey, header
+from tenantry.keys.rotation import active_key, roll_back, rotate
 from tenantry.keys.schema import (
     ADD_DATA_KEY,
     ADD_SIGNING_KEY,
+    CUT_KEY,
     DATA_KEY,
+    DATA_KEYS_OF,
     LINE,
     NEWEST_DATA_KEY,
+    REWRAP,
+    SET_PLAN,
+    SHRED,
     DataKeyRow,
     SigningKeyRow,
 )
@@ -33,8 +43,21 @@ class DataKeyMade(Event, tag="key.data_key_made", frozen=True):
     root_key: str
 
 
+class DataKeysDestroyed(Event, tag="key.data_keys_destroyed", frozen=True):
+    """An organization's data keys were destroyed: what they sealed can never be opened again."""
+
+    organization: Target
+
+
+class DataKeysRewrapped(Event, tag="key.data_keys_rewrapped", frozen=True):
+    """An organization's data keys were wrapped anew, under another root key."""
+
+    organization: Target
+    root_key: str
+
+
 class SigningKeyMade(Event, tag="key.signing_key_made", frozen=True):
-    """A signing key was made."""
+    """A signing key was made and published."""
 
     key: Target
     purpose: str
@@ -42,8 +65,29 @@ class SigningKeyMade(Event, tag="key.signing_key_made", frozen=True):
     algorithm: str
 
 
+class SigningKeyPlanned(Event, tag="key.signing_key_planned", frozen=True):
+    """A signing key's end was planned, or a plan was taken back, by a rotation or roll-back of its line."""
+
+    key: Target
+    retire_at_ms: int | None
+    gone_at_ms: int | None
+
+
+class SigningKeyCut(Event, tag="key.signing_key_cut", frozen=True):
+    """A signing key was ended at once: what it signed is refused from here on."""
+
+    key: Target
+    reason: str
+
+
+class KeyEnded(AlreadyDone):
+    """The key was cut before."""
+
+    sentence = "This key has been ended already."
+
+
 class Keyring:
-    """The signing keys that one node uses. Owned by one event loop."""
+    """The keys that one node uses. Owned by one event loop."""
 
     def __init__(self, journal: Journal, clock: Clock, ids: IdSource, root: RootKey) -> None:
         self._journal = journal
@@ -53,13 +97,23 @@ class Keyring:
         self._unwrapped = UnwrappedKeys(root, clock)
         self._opened: dict[str, SigningKey] = {}
 
-    async def public(self, use: Use, algorithm: Algorithm) -> list[PublicKey]:
-        """Every key of a line, oldest first; the first is made if there is none.
+    async def check(self) -> None:
+        """Make sure at start that the root key is the one that wrapped the platform's newest data key, if it has one.
+
+        Raises:
+            WrongRootKey: it is another one.
+            RootKeyUnreachable: its keeper does not answer.
+        """
+        for row in await self._journal.reads(scopes.of_platform()).all(NEWEST_DATA_KEY):
+            await self._data_key(PLATFORM, row)
+
+    async def public(self, use: Use, algorithm: Algorithm) -> list[tuple[PublicKey, int | None]]:
+        """Every key of a line, oldest first, each with the time of its cut; the first is made if there is none.
 
         Raises:
             Upstream: a first key is needed and the root key cannot be reached.
         """
-        return [_public(row, use) for row in await self._line(use, algorithm)]
+        return [(_public(row, use), row.cut_at_ms) for row in await self._line(use, algorithm)]
 
     async def signing(self, use: Use, algorithm: Algorithm) -> SigningKey:
         """The key of a line that signs now; the first is made if there is none.
@@ -68,7 +122,7 @@ class Keyring:
             Upstream: the root key cannot be reached, and the data key has been in use for too long without it.
             NotFound: no key of the line signs now.
         """
-        rows = {row.id: row for row in await self._line(use, algorithm)}
+        rows = {row.id: row for row in await self._line(use, algorithm) if row.cut_at_ms is None}
         key = active_key([_public(row, use) for row in rows.values()], use, algorithm, self._clock.now_ms())
         sealed, reads = rows[key.id].sealed, self._journal.reads(scopes.of_job(use.owner))
         data_key = await self._data_key(use.owner, await reads.one(DATA_KEY, version=version_of(sealed)))
@@ -76,45 +130,157 @@ class Keyring:
             self._opened[key.id] = SigningKey.open(key, sealed, data_key)
         return self._opened[key.id]
 
-    async def _line(self, use: Use, algorithm: Algorithm) -> list[SigningKeyRow]:
-        """The rows of a line, of which the first may just have been made, here or on another node."""
+    async def rotate(self, use: Use, algorithm: Algorithm, actor: Principal) -> None:
+        """Publish the line's next key, and plan the end of the present one.
+
+        Raises:
+            RotationUnderWay: the next key is published already and waits for its first use.
+        """
+        await self._journal.run(scopes.of_job(use.owner), actor, self._make_next, use, algorithm)
+
+    async def roll_back(self, use: Use, algorithm: Algorithm, actor: Principal) -> None:
+        """Let the line's previous key sign again.
+
+        Raises:
+            NotFound: no earlier key is still published.
+        """
+        await self._journal.run(scopes.of_job(use.owner), actor, self._take_back, use, algorithm)
+
+    async def cut(self, use: Use, algorithm: Algorithm, key: str, actor: Principal, reason: str) -> None:
+        """End a key at once; if it was the one that signs, the line's next use makes a new one.
+
+        Raises:
+            NotFound: the line has no such key.
+            KeyEnded: it was cut before.
+        """
         scope = scopes.of_job(use.owner)
+        if key not in {row.id for row in await self._line(use, algorithm)}:
+            raise NotFound("This line has no such key.")
+        async with self._journal.begin(scope, actor) as w:
+            w.write(CUT_KEY, KeyEnded, id=key, cut_at=self._clock.now_ms())
+            w.cut(key)
+            w.record(SigningKeyCut(key, reason))
+        self._opened.pop(key, None)
+
+    async def data_key(self, org: str) -> DataKey:
+        """The organization's newest data key, made if it has none.
+
+        Raises:
+            Upstream: the root key cannot be reached.
+        """
+        scope = scopes.of_job(org)
         reads = self._journal.reads(scope)
-        asked = {"purpose": use.purpose.value, "issuer": use.issuer, "algorithm": algorithm.value}
-        if rows := await reads.all(LINE, **asked):
+        if not await reads.all(NEWEST_DATA_KEY):
+            await self._journal.run(scope, SYSTEM, self._make_data_key)
+        return await self._data_key(org, await reads.one(NEWEST_DATA_KEY))
+
+    def destroy(self, w: WriteSet) -> None:
+        """Destroy an organization's data keys in `w`, and put it on the destruction list: no backup brings them back."""
+        w.write(SHRED)
+        w.destroy(w.org)
+        w.record(DataKeysDestroyed(w.org))
+        self._unwrapped.forget(w.org)
+
+    async def shred_again(self, org: str) -> None:
+        """Destroy what a restored backup brought back of an organization on the destruction list."""
+        async with self._journal.begin(scopes.of_job(org), SYSTEM) as w:
+            self.destroy(w)
+
+    async def rewrap(self, orgs: AsyncIterator[str], root: RootKey, actor: Principal) -> int:
+        """Wrap every data key of these organizations under another root key; returns how many organizations had one.
+
+        A set an organization: after a crash, run it again. Keys that `root` wraps already are left alone.
+
+        Raises:
+            WrongRootKey: a key is wrapped by neither root key.
+        """
+        done = 0
+        async for org in orgs:
+            rows = await self._journal.reads(scopes.of_job(org)).all(DATA_KEYS_OF)
+            stale = [row for row in rows if not row.wrapped.startswith(header(root.id))]
+            if not stale:
+                continue
+            fresh = {row.version: await wrap_data_key(root, await self._unwrap(org, row)) for row in stale}
+            async with self._journal.begin(scopes.of_job(org), actor) as w:
+                for row in stale:
+                    w.write(REWRAP, Conflict, version=row.version, wrapped=fresh[row.version], was=row.wrapped)
+                w.record(DataKeysRewrapped(org, root.id))
+            done += 1
+        return done
+
+    async def _line(self, use: Use, algorithm: Algorithm) -> list[SigningKeyRow]:
+        """The rows of a line, of which the newest may just have been made, here or on another node."""
+        scope = scopes.of_job(use.owner)
+        rows = await self._journal.reads(scope).all(LINE, **_asked(use, algorithm))
+        if any(row.cut_at_ms is None for row in rows):
             return rows
         await self._journal.run(scope, SYSTEM, self._make_first, use, algorithm)
-        return await reads.all(LINE, **asked)
+        return await self._journal.reads(scope).all(LINE, **_asked(use, algorithm))
 
     async def _make_first(self, w: WriteSet, reads: Reads, use: Use, algorithm: Algorithm) -> None:
-        """A line's first key, and its owner's first data key if that is missing; whoever was faster makes it a `Conflict`."""
-        asked = {"purpose": use.purpose.value, "issuer": use.issuer, "algorithm": algorithm.value}
-        if await reads.all(LINE, **asked):
-            return
-        stored = await reads.all(NEWEST_DATA_KEY)
-        if stored:
-            data_key = await self._data_key(use.owner, stored[0])
-        else:
-            data_key = DataKey.generate(use.owner, 1)
-            w.write(ADD_DATA_KEY, Conflict, version=1, wrapped=await wrap_data_key(self._root, data_key))
-            w.record(DataKeyMade(use.owner, 1, self._root.id))
-        plan = rotate([], use, algorithm, self._clock.now_ms()).successor
-        key = SigningKey.generate(self._ids.new("key"), use, algorithm, plan)
+        """A key for a line that has none alive; whoever was faster makes it a `Conflict`, and then there is one."""
+        rows = await reads.all(LINE, **_asked(use, algorithm))
+        if all(row.cut_at_ms is not None for row in rows):
+            await self._make(w, reads, use, algorithm, rows)
+
+    async def _make_next(self, w: WriteSet, reads: Reads, use: Use, algorithm: Algorithm) -> None:
+        rows = await reads.all(LINE, **_asked(use, algorithm))
+        await self._make(w, reads, use, algorithm, rows)
+
+    async def _make(self, w: WriteSet, reads: Reads, use: Use, algorithm: Algorithm, rows: list[SigningKeyRow]) -> None:
+        alive = [_public(row, use) for row in rows if row.cut_at_ms is None]
+        plan = rotate(alive, use, algorithm, self._clock.now_ms())
+        data_key = await self._data_key_for(w, reads, use.owner)
+        key = await asyncio.to_thread(SigningKey.generate, self._ids.new("key"), use, algorithm, plan.successor)
         w.write(
             ADD_SIGNING_KEY,
             Conflict,
             id=key.public.id,
-            number=1,
-            published_at=plan.published_at_ms,
-            active_at=plan.active_at_ms,
+            number=len(rows) + 1,
+            published_at=plan.successor.published_at_ms,
+            active_at=plan.successor.active_at_ms,
             spki=key.public.spki,
             sealed=key.seal(data_key),
-            **asked,
+            **_asked(use, algorithm),
         )
-        w.record(SigningKeyMade(key.public.id, **asked))
+        w.record(SigningKeyMade(key.public.id, **_asked(use, algorithm)))
+        _plan(w, plan.changed)
+
+    async def _take_back(self, w: WriteSet, reads: Reads, use: Use, algorithm: Algorithm) -> None:
+        head = await self._journal.head(scopes.of_job(use.owner))
+        rows = await reads.all(LINE, **_asked(use, algorithm))
+        alive = [_public(row, use) for row in rows if row.cut_at_ms is None]
+        w.expect_revision(head.rev)
+        _plan(w, roll_back(alive, use, algorithm, self._clock.now_ms()))
+
+    async def _data_key_for(self, w: WriteSet, reads: Reads, org: str) -> DataKey:
+        """The newest data key, or a first one that `w` brings."""
+        for row in await reads.all(NEWEST_DATA_KEY):
+            return await self._data_key(org, row)
+        fresh = DataKey.generate(org, 1)
+        w.write(ADD_DATA_KEY, Conflict, version=1, wrapped=await wrap_data_key(self._root, fresh))
+        w.record(DataKeyMade(org, 1, self._root.id))
+        return fresh
+
+    async def _make_data_key(self, w: WriteSet, reads: Reads) -> None:
+        await self._data_key_for(w, reads, w.org)
 
     async def _data_key(self, org: str, row: DataKeyRow) -> DataKey:
         return await self._unwrapped.get(org, row.version, row.wrapped)
+
+    async def _unwrap(self, org: str, row: DataKeyRow) -> DataKey:
+        return await unwrap_data_key(self._root, row.wrapped, org, row.version)
+
+
+def _asked(use: Use, algorithm: Algorithm) -> dict[str, str]:
+    return {"purpose": use.purpose.value, "issuer": use.issuer, "algorithm": algorithm.value}
+
+
+def _plan(w: WriteSet, changed: tuple[PublicKey, ...]) -> None:
+    for key in changed:
+        plan = key.schedule
+        w.write(SET_PLAN, Conflict, id=key.id, retire_at=plan.retire_at_ms, gone_at=plan.gone_at_ms)
+        w.record(SigningKeyPlanned(key.id, plan.retire_at_ms, plan.gone_at_ms))
 
 
 def _public(row: SigningKeyRow, use: Use) -> PublicKey:

@@ -2,8 +2,8 @@
 
 | table | written by | followed by | a crash leaves |
 |---|---|---|---|
-| data_keys | whoever needs the first one | nobody | the key and what it sealed, or neither |
-| signing_keys | the same, and rotation | nobody | one key of a line and number, ever |
+| data_keys | whoever needs the first one; `rewrap`; destruction | nobody | the key and what it sealed, or neither |
+| signing_keys | the same, rotation, roll-back and the cut of a key | nobody | one key of a line and number, ever |
 """
 
 import msgspec
@@ -32,6 +32,8 @@ class SigningKeyRow(msgspec.Struct, frozen=True):
     active_at_ms: int
     retire_at_ms: int | None
     gone_at_ms: int | None
+    cut_at_ms: int | None
+    number: int
     spki: bytes
     sealed: bytes
 
@@ -59,6 +61,25 @@ ADD_SIGNING_KEY = Statement(
         "sealed": bytes,
     },
 )
+SET_PLAN = Statement(
+    "keys_set_plan",
+    SIGNING_KEYS,
+    "UPDATE signing_keys SET retire_at = :retire_at, gone_at = :gone_at WHERE org = :org AND id = :id AND cut_at IS NULL",
+    {"id": str, "retire_at": int, "gone_at": int},
+)
+CUT_KEY = Statement(
+    "keys_cut_key",
+    SIGNING_KEYS,
+    "UPDATE signing_keys SET cut_at = :cut_at WHERE org = :org AND id = :id AND cut_at IS NULL",
+    {"id": str, "cut_at": int},
+)
+REWRAP = Statement(
+    "keys_rewrap",
+    DATA_KEYS,
+    "UPDATE data_keys SET wrapped = :wrapped WHERE org = :org AND version = :version AND wrapped = :was",
+    {"version": int, "wrapped": bytes, "was": bytes},
+)
+SHRED = Statement("keys_shred", DATA_KEYS, "DELETE FROM data_keys WHERE org = :org", {})
 
 NEWEST_DATA_KEY = Read(
     "keys_newest_data_key",
@@ -71,10 +92,13 @@ DATA_KEY = Read(
     "SELECT version, wrapped FROM data_keys WHERE org = :org AND version = :version",
     {"version": int},
 )
+DATA_KEYS_OF = Read(
+    "keys_data_keys_of", DataKeyRow, "SELECT version, wrapped FROM data_keys WHERE org = :org ORDER BY version"
+)
 LINE = Read(
     "keys_line",
     SigningKeyRow,
-    "SELECT id, purpose, issuer, algorithm, published_at, active_at, retire_at, gone_at, spki, sealed FROM signing_keys "
+    "SELECT id, purpose, issuer, algorithm, published_at, active_at, retire_at, gone_at, cut_at, number, spki, sealed FROM signing_keys "
     "WHERE org = :org AND purpose = :purpose AND issuer = :issuer AND algorithm = :algorithm ORDER BY number",
     {"purpose": str, "issuer": str, "algorithm": str},
 )
@@ -82,8 +106,8 @@ LINE = Read(
 SCHEMA = Schema(
     room="keys",
     tables=(DATA_KEYS, SIGNING_KEYS),
-    statements=(ADD_DATA_KEY, ADD_SIGNING_KEY),
-    reads=(NEWEST_DATA_KEY, DATA_KEY, LINE),
+    statements=(ADD_DATA_KEY, ADD_SIGNING_KEY, SET_PLAN, CUT_KEY, REWRAP, SHRED),
+    reads=(NEWEST_DATA_KEY, DATA_KEY, DATA_KEYS_OF, LINE),
     migrations=(
         Migration(
             1,
@@ -93,7 +117,7 @@ SCHEMA = Schema(
 CREATE TABLE data_keys (org text NOT NULL, version {int} NOT NULL, wrapped {bytes} NOT NULL, PRIMARY KEY (org, version)) {strict};
 CREATE TABLE signing_keys (
     org text NOT NULL, id text NOT NULL, purpose text NOT NULL, issuer text NOT NULL, algorithm text NOT NULL, number {int} NOT NULL,
-    published_at {int} NOT NULL, active_at {int} NOT NULL, retire_at {int}, gone_at {int}, spki {bytes} NOT NULL,
+    published_at {int} NOT NULL, active_at {int} NOT NULL, retire_at {int}, gone_at {int}, cut_at {int}, spki {bytes} NOT NULL,
     sealed {bytes} NOT NULL, PRIMARY KEY (org, id)) {strict};
 CREATE UNIQUE INDEX signing_keys_line ON signing_keys (org, purpose, issuer, algorithm, number);
 """,

@@ -121,7 +121,9 @@ async def spenders(stage: Stage, _: Advance) -> Proved:
     expect(spent == 1, f"{spent} of {SPENDERS} spent the voucher")
     accepted(await stage.nodes[0].do("spend", org=stage.globex, voucher="voucher-1"))
     twins = [refused(f"spender {n}", a, "already_spent") for n, a in enumerate(answers, 1) if not a["ok"]]
-    return Proved(f"{SPENDERS} tasks on {NODES} processes: one spent it; another tenant's voucher of that name is its own", twins)
+    return Proved(
+        f"{SPENDERS} tasks on {NODES} processes: one spent it; another tenant's voucher of that name is its own", twins
+    )
 
 
 async def silent_and_foreign(stage: Stage, _: Advance) -> Proved:

@@ -39,7 +39,7 @@ class Stage:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._running.aclose()
 
     async def start_postgres(self) -> None:
@@ -97,4 +97,3 @@ class Stage:
         node = await self._running.enter_async_context(node_process(config, Path(config.state)))
         accepted(await node.ready)
         return node
-
