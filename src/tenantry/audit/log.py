@@ -112,7 +112,7 @@ async def export(
         for first in range(0, checkpoint.size, TILE_WIDTH):
             wanted = min(TILE_WIDTH, checkpoint.size - first)
             rows = await reads.all(LEAF_ROWS, first=first, most=wanted)
-            inside = [row for row in rows if row.index < checkpoint.size]
+            inside = [row for row in rows if row.index < first + wanted]
             out.add(map(_entry, inside), await _level_0(reads, first // TILE_WIDTH, wanted))
             if progress is not None:
                 progress(first + wanted, checkpoint.size)

@@ -71,12 +71,13 @@ LAST_CHECKPOINT = Read(
     CheckpointRow,
     "SELECT size, root, note, at FROM audit_checkpoints WHERE org = :org ORDER BY size DESC LIMIT 1",
 )
+_LEVELS = " UNION ALL ".join(f"SELECT {level} AS level" for level in range(8))
 EDGE = Read(
     "audit_edge",
     TileRow,
     "SELECT t.level, t.n, t.hashes FROM ("
     + " UNION ALL ".join(f"SELECT {level} AS level" for level in range(8))
-    + ") AS l "  # noqa: S608
+    + ") AS l "
     "JOIN audit_tiles t ON t.org = :org AND t.level = l.level AND t.n = (:size >> CAST(8 * (l.level + 1) AS integer))",
     {"size": int},
 )
@@ -119,7 +120,8 @@ SCHEMA = Schema(
 CREATE TABLE audit_tiles (
     org text NOT NULL, level {int} NOT NULL, n {int} NOT NULL, hashes {bytes} NOT NULL, PRIMARY KEY (org, level, n)) {strict};
 CREATE TABLE audit_checkpoints (
-    org text NOT NULL, size {int} NOT NULL, root {bytes} NOT NULL, note {bytes} NOT NULL, at {int} NOT NULL, PRIMARY KEY (org, size)) {strict};
+    org text NOT NULL, size {int} NOT NULL, root {bytes} NOT NULL, note {bytes} NOT NULL, at {int} NOT NULL,
+    PRIMARY KEY (org, size)) {strict};
 CREATE TABLE audit_subjects (org text NOT NULL, subject text NOT NULL, idx {int} NOT NULL, PRIMARY KEY (org, subject, idx)) {strict};
 """,
         ),

@@ -132,6 +132,7 @@ class Following:
         self._held: dict[str, list[Change]] = {}
         self._life: list[Any] = []
         self._task: asyncio.Task[None] | None = None
+        self.looks = 0
         self.failures = 0
 
     def add(self, follower: Follower) -> None:
@@ -176,6 +177,7 @@ class Following:
                 self._on_other_life()
                 return
             self._pulse.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
+            self.looks += 1
             for change in changes:
                 self._take(change)
             if not self._held and self._pulse.skew_ms <= CLOCK_SKEW_MS:

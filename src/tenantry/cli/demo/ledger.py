@@ -48,7 +48,8 @@ SPEND = Statement(
     "INSERT INTO ledger_vouchers (org, voucher, spent_at) VALUES (:org, :voucher, :spent_at) ON CONFLICT DO NOTHING",
     {"voucher": str, "spent_at": int},
     key=("voucher",),
-    many="INSERT INTO ledger_vouchers (org, voucher, spent_at) SELECT org, voucher, spent_at FROM alive ON CONFLICT DO NOTHING RETURNING org, voucher",
+    many="INSERT INTO ledger_vouchers (org, voucher, spent_at) SELECT org, voucher, spent_at FROM alive "
+    "ON CONFLICT DO NOTHING RETURNING org, voucher",
 )
 SET_BALANCE = Statement(
     "ledger_set_balance",
@@ -112,7 +113,8 @@ SCHEMA = Schema(
             "entries, members, vouchers and balances",
             """
 CREATE TABLE ledger_entries (
-    org text NOT NULL, id text NOT NULL, account text NOT NULL, amount {int} NOT NULL, version {int} NOT NULL, PRIMARY KEY (org, id)) {strict};
+    org text NOT NULL, id text NOT NULL, account text NOT NULL, amount {int} NOT NULL, version {int} NOT NULL,
+    PRIMARY KEY (org, id)) {strict};
 CREATE INDEX ledger_entries_account ON ledger_entries (org, account);
 CREATE TABLE ledger_members (org text NOT NULL, name text NOT NULL, PRIMARY KEY (org, name)) {strict};
 CREATE TABLE ledger_vouchers (org text NOT NULL, voucher text NOT NULL, spent_at {int} NOT NULL, PRIMARY KEY (org, voucher)) {strict};

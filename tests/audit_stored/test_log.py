@@ -1,0 +1,272 @@
+"""An organization's log in the database: sequenced, proved, checked, exported, tampered with, erased."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tenantry.app.config import Config
+from tenantry.app.node import Node
+from tenantry.audit import log
+from tenantry.audit.checkpoint import open_checkpoint
+from tenantry.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from tenantry.audit.note import parse_vkey
+from tenantry.audit.proof import ProofFailed
+from tenantry.audit.schema import TILE
+from tenantry.audit.sequencer import Sequencer
+from tenantry.audit.verify import verify_export
+from tenantry.cli.demo import ledger
+from tenantry.core.errors import Conflict, Unavailable
+from tenantry.core.leaf import leaf
+from tenantry.core.principal import SYSTEM
+from tenantry.journal import Duty, NotOurs
+from tenantry.journal.schema import LEAF_ROWS
+from tests.stand.clock import ManualClock
+from tests.stand.nodes import node_of
+from tests.stand.organizations import Organization, open_organization
+from tests.stand.tamper import tamper
+
+SIZE = 301  # the ledger's opening and 300 members: a full tile and a partial one
+
+
+async def filled(organization: Organization, size: int = SIZE) -> Organization:
+    """The organization with a log of `size` leaves under a checkpoint."""
+    for number in range(size - 1):
+        async with organization.begin() as w:
+            ledger.add_member(w, f"member {number}")
+    await organization.checkpointed()
+    return organization
+
+
+# Each is (statements, first bad index, kind). {org} is the log that suffers, {other} another organization's.
+SHIFT = "UPDATE leaves SET idx = -idx - 2 WHERE org = '{org}' AND idx >= {first}"
+BACK = "UPDATE leaves SET idx = -idx - {by} WHERE org = '{org}' AND idx < 0"
+_MADE_UP = "INSERT INTO leaves (org, idx, rev, {xid}body) SELECT '{org}', 5, rev, {xid}{body} FROM leaves WHERE org = '{org}' AND idx = 9"
+MADE_UP = {
+    "sqlite": _MADE_UP.replace("{xid}", "").replace(
+        "{body}", "CAST(replace(CAST(body AS text), 'member 7', 'Mallory') AS blob)"
+    ),
+    "postgres": _MADE_UP.replace("{xid}", "xid, ").replace(
+        "{body}", "convert_to(replace(convert_from(body, 'UTF8'), 'member 7', 'Mallory'), 'UTF8')"
+    ),
+}
+FOREIGN = "UPDATE leaves SET body = (SELECT body FROM leaves WHERE org = '{other}' AND idx = 0) WHERE org = '{org}' AND idx = 5"
+DAMAGES: dict[str, tuple[Callable[[str], list[str]], int, str]] = {
+    "one byte changed": (
+        lambda dialect: [
+            {
+                "sqlite": "UPDATE leaves SET body = CAST(replace(CAST(body AS text), 'member 4', 'member 5') AS blob) "
+                "WHERE org = '{org}' AND idx = 5",
+                "postgres": "UPDATE leaves SET body = set_byte(body, 30, get_byte(body, 30) # 1) WHERE org = '{org}' AND idx = 5",
+            }[dialect]
+        ],
+        5,
+        "changed",
+    ),
+    "one deleted": (lambda _: ["DELETE FROM leaves WHERE org = '{org}' AND idx = 5"], 5, "missing"),
+    "one inserted": (
+        lambda dialect: [SHIFT.replace("{first}", "5"), BACK.replace("{by}", "1"), MADE_UP[dialect]],
+        5,
+        "inserted",
+    ),
+    "two swapped": (
+        lambda _: [
+            "UPDATE leaves SET idx = -1 WHERE org = '{org}' AND idx = 5",
+            "UPDATE leaves SET idx = 5 WHERE org = '{org}' AND idx = 6",
+            "UPDATE leaves SET idx = 6 WHERE org = '{org}' AND idx = -1",
+        ],
+        5,
+        "reordered",
+    ),
+    "the tail cut, and the log gone on": (
+        lambda _: ["DELETE FROM leaves WHERE org = '{org}' AND idx >= 290"],
+        290,
+        "changed",
+    ),
+    "one deleted, and the rest moved up": (
+        lambda _: [
+            "DELETE FROM leaves WHERE org = '{org}' AND idx = 5",
+            SHIFT.replace("{first}", "6"),
+            BACK.replace("{by}", "3"),
+        ],
+        5,
+        "changed",
+    ),
+    "one of another log": (lambda _: [FOREIGN], 5, "foreign"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_aud_01_what_was_done_to_the_rows_is_named_by_whoever_verifies(
+    damage: str, dialect: str, deployment: Config, acme: Organization, globex: Organization, tmp_path: Path
+) -> None:
+    """AUD-01: a row changed, removed, added, moved or renumbered in the database is found offline, by index and kind."""
+    await filled(acme)
+    await acme.export(tmp_path / "before")
+    assert verify_export(tmp_path / "before").size == SIZE
+    statements, index, kind = DAMAGES[damage]
+    tamper(deployment, *(s.format(org=acme.id, other=globex.id) for s in statements(dialect)))
+    await acme.export(tmp_path / "after")
+    with pytest.raises(ProofFailed) as found:
+        verify_export(tmp_path / "after")
+    assert (found.value.kind, found.value.index) == (kind, index)
+
+
+async def test_aud_02_two_nodes_that_append_at_once_make_one_dense_log(
+    fresh: Config, tmp_path: Path, rounds: int
+) -> None:
+    """AUD-02: appends of many tasks, with refused ones among them, are one log: dense, each acknowledged one once."""
+    async with node_of(fresh) as node:
+        acme = await open_organization(node)
+        done = await _race(acme, rounds * 20)
+        await acme.checkpointed()
+        bodies = [msgspec.json.decode(row.body) for row in await acme.reads.all(LEAF_ROWS, first=0, most=100_000)]
+        assert sorted(body["data"]["name"] for body in bodies[1:]) == sorted(done)
+        await acme.export(tmp_path / "out")
+    assert verify_export(tmp_path / "out").size == len(done) + 1
+
+
+async def _race(organization: Organization, count: int) -> list[str]:
+    async def add(number: int) -> str | None:
+        name = f"member {number}"
+        try:
+            async with organization.begin() as w:
+                ledger.add_member(w, name)
+                if number % 5 == 0:
+                    w.expect_revision(-1)
+        except Conflict:
+            return None
+        return name
+
+    return [name for name in await asyncio.gather(*map(add, range(count))) if name is not None]
+
+
+async def test_aud_06_a_node_that_lost_the_duty_signs_nothing_that_counts(fresh: Config) -> None:
+    """AUD-06: a checkpoint is written under the fenced duty alone, and one size has one root."""
+    async with node_of(fresh) as node:
+        acme = await open_organization(node)
+        first = await acme.checkpointed()
+        (sequencing,) = [work for work in node.works if work.name == "sequence"]
+        await sequencing.close()
+        sequencer, duty = _sequencer(node), await node.duties.take("sequence")
+        await acme.add_member("Alice")
+        with pytest.raises(NotOurs):
+            await sequencer.do(acme.id, Duty(duty.name, duty.fence - 1))
+        assert await log.last_checkpoint(acme.reads) == first
+        await sequencer.do(acme.id, duty)
+        assert (await log.last_checkpoint(acme.reads)).size == first.size + 1
+
+
+def _sequencer(node: Node) -> Sequencer:
+    keys = node.checkpoint_keys
+    return Sequencer(node.engine, node.journal, node.clock, keys.host, keys.signer)
+
+
+async def test_aud_07_a_damaged_tile_stops_its_own_log_and_no_other(
+    deployment: Config, node: Node, acme: Organization, globex: Organization
+) -> None:
+    """AUD-07: nothing is signed over a stored tree that is not the signed one; the check names where; the rest goes on."""
+    await filled(acme)
+    assert await log.check(acme.reads) == SIZE
+    (hashes,) = [row.hashes for row in await acme.reads.all(TILE, level=0, n=1)]
+    damaged = bytes([hashes[0] ^ 1]) + hashes[1:]
+    literal = f"x'{damaged.hex()}'" if deployment.database.file else f"'\\x{damaged.hex()}'"
+    tamper(deployment, f"UPDATE audit_tiles SET hashes = {literal} WHERE org = '{acme.id}' AND level = 0 AND n = 1")
+    with pytest.raises(ProofFailed) as found:
+        await log.check(acme.reads)
+    assert (found.value.kind, found.value.index) == ("changed", 256)
+    await acme.add_member("after the damage")
+    await globex.add_member("elsewhere")
+    await globex.checkpointed()
+    assert (await log.last_checkpoint(acme.reads)).size == SIZE
+
+
+async def test_aud_13_erasing_a_person_takes_the_data_and_leaves_every_proof(
+    acme: Organization, tmp_path: Path
+) -> None:
+    """AUD-13: the detachable parts beside leaves that name the person are gone, those of others stay, the log verifies."""
+    erased, kept = acme.node.ids.new("ledger"), acme.node.ids.new("ledger")
+    for entry, payer in ((erased, "Alice Aachen"), (kept, "Bob Berlin")):
+        async with acme.begin() as w:
+            ledger.add_entry(w, entry, "cash", 1, payer=payer)
+    assert await log.erase_person(acme.node.journal, acme.scope, SYSTEM, erased) == 2
+    await acme.checkpointed()
+    await acme.export(tmp_path / "out")
+    report = verify_export(tmp_path / "out")
+    exported = (tmp_path / "out" / "events.jsonl").read_text()
+    assert report.erased == 1
+    assert "Alice" not in exported
+    assert "Bob Berlin" in exported
+
+
+async def test_aud_15_nothing_more_is_recorded_once_nobody_has_been_able_to_sign_for_a_minute(
+    fresh: Config, clock: ManualClock
+) -> None:
+    """AUD-15: without a signer changes go on for a stated time, then they are refused, and resume when it is back."""
+    async with node_of(fresh, clock=clock) as node:
+        acme = await open_organization(node)
+        await acme.checkpointed()
+        (sequencing,) = [work for work in node.works if work.name == "sequence"]
+        await sequencing.close()
+        await acme.add_member("unsigned but written")
+        clock.advance(80_000)
+        await _looked(node)
+        with pytest.raises(Unavailable):
+            await acme.add_member("refused")
+        sequencing.start()
+        await acme.checkpointed()
+        await _looked(node)
+        await acme.add_member("written again")
+
+
+async def _looked(node: Node) -> None:
+    """Wait until the node has looked at the database again."""
+    looks = node.following.looks
+    while node.following.looks < looks + 2:
+        await node.engine.changed(0.01)
+
+
+async def test_aud_17_an_export_is_an_event_of_the_log_it_takes_out(acme: Organization, tmp_path: Path) -> None:
+    """AUD-17: who took the log out is in the log."""
+    await acme.checkpointed()
+    await acme.export(tmp_path / "out")
+    last = (await acme.holdings()).events()[-1]
+    assert (last["type"], last["data"]) == ("audit.exported", {"size": 1})
+
+
+async def test_aud_19_an_export_says_up_to_where_it_is_complete(acme: Organization, tmp_path: Path) -> None:
+    """AUD-19: leaves that no checkpoint covers yet are not in the export, and a later checkpoint shows it to be behind."""
+    await acme.checkpointed()
+    await acme.export(tmp_path / "early")
+    await acme.add_member("Alice")
+    later = await acme.checkpointed()
+    assert verify_export(tmp_path / "early").size == 1
+    with pytest.raises(ProofFailed) as found:
+        verify_export(tmp_path / "early", against=later.note)
+    assert (found.value.kind, found.value.index) == ("behind", 1)
+
+
+async def test_a_leaf_and_an_earlier_head_are_proved_from_the_stored_tree(acme: Organization) -> None:
+    early = await acme.checkpointed()
+    await filled(acme)
+    late = await acme.checkpointed()
+    (row,) = await acme.reads.all(LEAF_ROWS, first=270, most=1)
+    hashed = leaf_hash(leaf(row.revision, row.body))
+    proof = await log.prove_inclusion(acme.reads, 270, late.size)
+    verify_inclusion(hashed, 270, late.size, proof, late.root)
+    with pytest.raises(ProofFailed):
+        verify_inclusion(hashed, 271, late.size, proof, late.root)
+    steps = await log.prove_consistency(acme.reads, early.size, late.size)
+    verify_consistency(early.size, late.size, steps, early.root, late.root)
+
+
+async def test_a_checkpoint_is_signed_under_the_name_of_its_own_log(acme: Organization, globex: Organization) -> None:
+    note = (await acme.checkpointed()).note
+    own, other = [
+        [parse_vkey(key.vkey) for key in await org.node.checkpoint_keys.published(org.id)] for org in (acme, globex)
+    ]
+    assert open_checkpoint(note, own)[0].organization == acme.id
+    with pytest.raises(ProofFailed):
+        open_checkpoint(note, other)
