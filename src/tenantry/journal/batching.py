@@ -68,7 +68,10 @@ class _Shared:
             or w.changes_state()
         ):
             return False
-        return all(step.statement.table.kind is Kind.EPHEMERAL and step.statement.many for step in w.steps)
+        return all(
+            step.statement.table.kind is Kind.EPHEMERAL and step.statement.many and not step.statement.returns
+            for step in w.steps
+        )
 
     def program(self, w: WriteSet, actor: Principal, steps: list[Step]) -> Program:
         """The program, with its steps for when it has to run alone."""
@@ -138,14 +141,19 @@ def _writing(statement: Statement | None) -> Compiled:
     """The text that filters, writes and tells; one row a set: its number, whether it is alive, whether it wrote, what it returned."""
     names = list(statement.args) if statement is not None else []
     types = [_TYPES[statement.args[name]] for name in names] if statement is not None else []
-    given = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "bigint[]", "bigint[]", *types]
+    given = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "bigint[]", "bigint[]", "bigint[]", *types]
     places = ", ".join(f"${i}::{kind}" for i, kind in enumerate(given, 1))
-    columns = ", ".join(["n", "org", "path", "path_rev", "platform_path", "platform_rev", "incarnation", *names])
+    columns = ", ".join(
+        ["n", "org", "path", "path_rev", "platform_path", "platform_rev", "incarnation", "must", *names]
+    )
     if statement is None:
         done = "done AS (SELECT n FROM alive)"
     else:
         keys = ", ".join(["org", *statement.key])
-        done = f"written AS ({statement.many}),\ndone AS (SELECT alive.n FROM alive JOIN written USING ({keys}))"  # noqa: S608
+        done = (
+            f"written AS ({statement.many}),\ndone AS (SELECT alive.n FROM alive LEFT JOIN written w USING ({keys}) "  # noqa: S608
+            "WHERE alive.must = 0 OR w.org IS NOT NULL)"
+        )
     text = f"""
 WITH args AS (SELECT * FROM unnest({places}) AS a({columns})),
 alive AS (
@@ -175,6 +183,7 @@ def _arrays(statement: Statement | None, group: list[tuple[int, _Member]]) -> li
         [member.platform_path for _, member in group],
         [member.platform_rev for _, member in group],
         [member.incarnation for _, member in group],
+        [int(member.guarded is not None and member.guarded.otherwise is not None) for _, member in group],
     ]
     names = statement.args if statement is not None else ()
     return columns + [[m.guarded.args[name] for _, m in group if m.guarded is not None] for name in names]

@@ -7,6 +7,7 @@ applied in any order.
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
@@ -105,10 +106,9 @@ class Cuts:
             left = LEASE_MS / 1000 - (self._clock.boottime() - began)
             if left <= 0:
                 raise Stale(hint="This node is behind; ask again in a second.", retry_after_ms=LEASE_MS)
-            try:
-                await asyncio.wait_for(self._moved.wait(), left)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._moved.wait()
             known = await self._of(org)
         return known.rev
 

@@ -55,10 +55,11 @@ class WriteSet:
 
     def cut(self, branch: str) -> None:
         """From this set's revision on, everything that descends from `branch` is dead."""
+        if branch in self.cuts:
+            return
         if len(self.cuts) >= SET_MAX_CUTS:
             raise TooLarge(f"One change cuts at most {SET_MAX_CUTS} branches.")
-        if branch not in self.cuts:
-            self.cuts.append(branch)
+        self.cuts.append(branch)
 
     def touch(self, *ids: str) -> None:
         """Name what else followers should look at; targets of events and cuts are named already."""

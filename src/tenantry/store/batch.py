@@ -11,11 +11,12 @@ from typing import Any
 
 import psycopg
 
-from tenantry.core.errors import TenantryError, Unavailable, Unknown
+from tenantry.core.errors import TenantryError, Unavailable
 from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.store.lanes import Lanes
 from tenantry.store.program import Many, Outcome, Program, Row
 from tenantry.store.schema import Compiled
+from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
 
 BATCH = 512
 """Sets of one transaction."""
@@ -60,7 +61,10 @@ class Batcher:
         while not (self._closing and not self._held_back and not len(self._waiting)):
             await self._some.wait()
             self._some.clear()
-            while batch := self._next():
+            while self._held_back or len(self._waiting):
+                batch = self._next()
+                if not batch:
+                    continue
                 answers = await self._settled([program for program, _ in batch])
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if future.done():
@@ -91,26 +95,21 @@ class Batcher:
         assert many is not None
         try:
             return await self._together(many, programs)
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError):
+        except (*UNSENDABLE, psycopg.IntegrityError):
             return [await self._by_itself(program) for program in programs]
         except Unavailable as error:
             return [error for _ in programs]
-        except psycopg.Error:
-            lost = Unknown(
-                "The connection to the database broke.", hint="Read back what was written before trying again."
-            )
-            return [lost for _ in programs]
+        except psycopg.Error as error:
+            return [refusal(error) for _ in programs]
 
     async def _together(self, many: Many, programs: list[Program]) -> list[Outcome | TenantryError]:
         statements = many.compose(programs)
-        for attempt in range(4):
+        for attempt in range(RETRIES):
             try:
                 return many.answers(programs, await self._transaction(statements))
-            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            except RETRIED:
                 await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311
-        raise Unavailable(
-            "The database could not settle a conflict between writers.", hint="Try again; nothing was written."
-        )
+        return many.answers(programs, await self._transaction(statements))
 
     async def _by_itself(self, program: Program) -> Outcome | TenantryError:
         try:

@@ -11,7 +11,8 @@ What a crash leaves: every answered set; of an unanswered one all or nothing, wh
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,28 +20,21 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from tenantry.core.errors import (
-    Conflict,
-    Damaged,
-    Misuse,
-    StorageFull,
-    TenantryError,
-    Throttled,
-    Unavailable,
-    Unknown,
-    Unsafe,
-)
+from tenantry.core.errors import Throttled, Unavailable, Unsafe
 from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.store import fence
 from tenantry.store.batch import Batcher
 from tenantry.store.engine import Survey
-from tenantry.store.program import Outcome, Program, Row, refused
+from tenantry.store.program import Outcome, Program, Row
 from tenantry.store.schema import Compiled, Read
+from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
 
 T = TypeVar("T")
-RETRIES = 3
 CONNECTIONS = 8
 """Connections a node holds as `app`; more writers than this queue in the pool."""
+
+LOCK_TIMEOUT_MS = 2_000
+STATEMENT_TIMEOUT_MS = 10_000
 
 SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # a refused set aborts its pipeline by design; that is no warning
@@ -118,10 +112,9 @@ class PostgresEngine:
         return await self._rows(survey.role, survey.sql.postgres, args)
 
     async def changed(self, timeout_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._change.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):  # `wait_for` can lose a cancellation that comes with the wake-up
+                await self._change.wait()
         self._change.clear()
 
     async def db_time_ms(self) -> int:
@@ -170,20 +163,21 @@ class PostgresEngine:
             task.exception()
 
     async def _retried(self, program: Program) -> Outcome:
-        for attempt in range(RETRIES + 1):
+        for attempt in range(RETRIES):
             try:
                 return await self._once(program)
-            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            except RETRIED:
                 await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311
-        raise Unavailable(
-            "The database could not settle a conflict between writers.", hint="Try again; nothing was written."
-        )
+        try:
+            return await self._once(program)
+        except RETRIED as error:
+            raise refusal(error) from error
 
     async def _once(self, program: Program) -> Outcome:
         cursors: list[AsyncCursor[Row]] = []
         async with self._connection(program.role) as connection:
             try:
-                async with connection.pipeline():
+                async with _transaction(connection):
                     org = ""
                     for place, step in enumerate(program.steps):
                         compiled = (
@@ -201,14 +195,16 @@ class PostgresEngine:
                         cursor = await connection.execute(compiled.text.encode(), given, prepare=True)
                         if step.statement.returns:
                             cursors.append(cursor)
-            except psycopg.Error as error:
-                raise _refusal(error, program) from error
+            except RETRIED:
+                raise
+            except (psycopg.Error, UnicodeEncodeError) as error:
+                raise refusal(error, program) from error
         return Outcome([await cursor.fetchall() for cursor in cursors])
 
     async def _on_app(self, statements: list[tuple[Compiled, list[Any]]]) -> list[list[Row]]:
         """One transaction of a batch; gives the rows of each statement."""
         async with self._connection("app") as connection:
-            async with connection.pipeline():
+            async with _transaction(connection):
                 cursors = [
                     await connection.execute(compiled.text.encode(), given, prepare=True)
                     for compiled, given in statements
@@ -225,7 +221,7 @@ class PostgresEngine:
             except psycopg.Error as error:
                 if not error.sqlstate:
                     raise Unavailable("The connection to the database broke.", hint="Try again in a second.") from error
-                raise _refusal(error, None) from error
+                raise refusal(error) from error
 
     async def _refuse_undurable(self) -> None:
         facts = await self.facts()
@@ -289,6 +285,26 @@ class _Borrowed:
             await self._pool.putconn(self._connection)
 
 
+async def _bounded(connection: AsyncConnection) -> None:
+    """No statement of ours waits for ever: neither for a lock that somebody holds, nor for the database."""
+    await connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}".encode())
+    await connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}".encode())
+
+
+@asynccontextmanager
+async def _transaction(connection: AsyncConnection) -> AsyncIterator[None]:
+    """A pipeline that is one transaction. Its sync commits whatever was sent, so what went before a value that turns out not to be
+    sendable must be made to fail. (Not by ROLLBACK: psycopg would forget its prepared statements in mid-pipeline.)
+    """
+    async with connection.pipeline():
+        try:
+            yield
+        except UNSENDABLE:
+            with suppress(psycopg.Error):
+                await connection.execute("SELECT tenantry_guard(0, 0)")
+            raise
+
+
 def _pool(url: str, size: int) -> AsyncConnectionPool:
     return AsyncConnectionPool(
         url,
@@ -296,33 +312,6 @@ def _pool(url: str, size: int) -> AsyncConnectionPool:
         max_size=size,
         open=False,
         timeout=5,
+        configure=_bounded,
         kwargs={"autocommit": True, "cursor_factory": AsyncRawCursor, "prepare_threshold": 0},
     )
-
-
-_TRANSIENT = {"53300", "57014", "55P03", "57P03"}
-
-
-def _refusal(error: psycopg.Error, program: Program | None) -> Exception:
-    """Our error for the database's, by SQLSTATE; deadlocks and serialization failures pass through to be retried."""
-    state = error.sqlstate or ""
-    if state == "TY001" and program is not None and error.diag.message_primary:
-        otherwise = program.steps[int(error.diag.message_primary)].otherwise
-        return refused(otherwise) if otherwise is not None else Misuse("A guard without a refusal.")
-    if state in ("40001", "40P01"):
-        return error
-    if not state or state.startswith(("08", "57P01", "57P02")):
-        return Unknown("The connection to the database broke.", hint="Read back what was written before trying again.")
-    return _by_class(state)
-
-
-def _by_class(state: str) -> TenantryError:
-    if state in ("53100", "53200"):
-        return StorageFull("The database has no space left.", hint="Free space on the data disk; nothing was lost.")
-    if state in _TRANSIENT:
-        return Unavailable("The database is too busy.", hint="Try again in a second; nothing was written.")
-    if state.startswith("23"):
-        return Conflict("This contradicts what is stored.", hint=f"SQLSTATE {state}.")
-    if state.startswith(("XX", "58")):
-        return Damaged("The database reports damage.", hint="Run `tenantry doctor`, then restore a backup.")
-    return Misuse(f"A statement cannot be run (SQLSTATE {state}).")

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ GROUP = 256
 
 _SURVIVED = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DATATYPE = 3091  # SQLITE_CONSTRAINT_DATATYPE, which Python 3.11 cannot name
 _OF_THE_DISK = _SURVIVED | _DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
@@ -91,10 +92,9 @@ class SqliteEngine:
         return self._rows(survey.sql.sqlite, args)
 
     async def changed(self, timeout_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._change.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):  # `wait_for` can lose a cancellation that comes with the wake-up
+                await self._change.wait()
         self._change.clear()
 
     async def db_time_ms(self) -> int:
@@ -118,7 +118,7 @@ class SqliteEngine:
         try:
             return self._reader.execute(text, values).fetchall()
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF in _DAMAGED:
+            if _code(error) in _DAMAGED:
                 raise Damaged(
                     f"{self._path.name} is damaged.", hint="Run `tenantry doctor`, then restore a backup."
                 ) from error
@@ -152,7 +152,7 @@ class SqliteEngine:
     def _fail(self, connection: sqlite3.Connection, error: sqlite3.Error, count: int) -> list[Outcome | TenantryError]:
         """The whole group failed. Out of space is survived; a failed sync or a damaged file ends the process."""
         name = error.sqlite_errorname
-        if error.sqlite_errorcode & 0xFF in _SURVIVED:
+        if _code(error) in _SURVIVED:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             refusal: TenantryError = Unavailable(
@@ -184,8 +184,8 @@ def _apply(connection: sqlite3.Connection, program: Program) -> Outcome | Tenant
     connection.execute("SAVEPOINT set_")
     try:
         outcome = _steps(connection, program)
-    except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
+    except (sqlite3.Error, OverflowError, TypeError, UnicodeEncodeError) as error:
+        if isinstance(error, sqlite3.Error) and _code(error) in _OF_THE_DISK:
             raise
         outcome = _violation(error)
     if isinstance(outcome, TenantryError):
@@ -211,9 +211,14 @@ def _steps(connection: sqlite3.Connection, program: Program) -> Outcome | Tenant
 
 
 def _violation(error: Exception) -> TenantryError:
-    if isinstance(error, sqlite3.IntegrityError):
+    if isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode != _DATATYPE:
         return Conflict("This contradicts what is stored.", hint=f"{error.sqlite_errorname}.")
     return Misuse(f"A statement cannot be run: {error}")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's own code; 0 where Python found a value it could not bind, which no code stands for."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _bound(value: object) -> object:
