@@ -97,6 +97,9 @@ WHERE n.nspname = 'tenantry' AND (
   OR c.relkind = 'm')
 UNION ALL
 SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'tenantry' AND p.prosecdef
+UNION ALL
+SELECT tablename || ' (policy ' || policyname || ')' FROM pg_policies
+WHERE schemaname = 'tenantry' AND permissive = 'PERMISSIVE' AND policyname NOT IN ('tenant', 'follower', 'worker')
 ORDER BY 1
 """
 
@@ -122,6 +125,6 @@ async def refuse_unsafe(connection: AsyncConnection, role: str) -> None:
     holes = [row[0] for row in await (await connection.execute(_UNFENCED)).fetchall()]
     if holes:
         raise Unsafe(
-            f"Without forced row security (tables), security_invoker (views) or as their owner (functions): {', '.join(holes)}.",
+            f"Without forced row security (tables), security_invoker (views), or with more rights than declared: {', '.join(holes)}.",
             hint="Declare the table in its room's schema and run `tenantry init` again, or drop it.",
         )

@@ -1,0 +1,362 @@
+"""The second fence, on PostgreSQL: whatever a statement forgets, a tenant's rows are seen and written in its own scope alone.
+
+These tests stand where injected or forgotten SQL would: on raw connections with the server's own roles. Row security does not stop a
+superuser, nor SQL that sets another tenant; nothing here says so.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+import pytest
+
+from tenantry.app.config import Config
+from tenantry.cli.demo import ledger
+from tenantry.core.clock import SystemClock
+from tenantry.core.errors import Unsafe
+from tenantry.store import Dialects, Engine, Kind, Read, Statement, Survey, Table, open_store
+from tests.stand.databases import postgres_database
+from tests.stand.nodes import ALL_ROOMS, deployed, node_of
+from tests.stand.organizations import open_organization
+from tests.stand.postgres import Cluster
+
+TABLES = [table for schema in ALL_ROOMS for table in schema.tables]
+TENANT_TABLES = [table for table in TABLES if not table.deployment_wide]
+FOLLOWED = {"heads", "changelog", "leaves", "cuts", "destructions", "deployment", "incarnations", "schema_versions"}
+TENANT_SET = Survey("setting", Dialects("", "SELECT current_setting('tenantry.org', true)"), role="app")
+SCOPES = {"another's": "org_01ARZ3NDEKTSV4RRFFQ69G5FAV", "an empty": "", "no": None, "a pattern for a": "%"}
+
+
+@pytest.fixture(scope="module")
+def guarded(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A deployment whose schema these tests may spoil, if they mend it again."""
+    return asyncio.run(deployed(postgres_database(cluster, "guarded"), tmp_path_factory.mktemp("guarded")))
+
+
+@pytest.fixture(scope="module")
+def acme(guarded: Config) -> str:
+    """The id of an organization with at least a row in each tenant table."""
+    return asyncio.run(filled(guarded))
+
+
+async def filled(config: Config) -> str:
+    async with node_of(config) as node:
+        acme = await open_organization(node)
+        await acme.add_entry("cash", 5)
+        await acme.add_member("Anne")
+        await acme.spend("one")
+        await acme.cut("session_1")
+        async with acme.begin() as w:
+            w.destroy("user_1")
+            w.record(ledger.BranchCut("user_1", "erased"))
+        async with asyncio.timeout(10):
+            while not await acme.reads.all(ledger.BALANCES_OF):
+                await node.engine.changed(0.1)
+    return acme.id
+
+
+@pytest.fixture
+def superuser(cluster: Cluster) -> Iterator[psycopg.Connection]:
+    """Who makes what `init` never would."""
+    with psycopg.connect(cluster.conninfo("guarded"), autocommit=True) as connection:
+        connection.execute("SET search_path = tenantry")
+        yield connection
+
+
+@contextmanager
+def connected(url: str, org: str | None) -> Iterator[psycopg.Connection]:
+    """A transaction of a server's role in the scope of `org`, undone at the end."""
+    with psycopg.connect(url) as connection:
+        if org is not None:
+            connection.execute("SELECT set_config('tenantry.org', %s, true)", (org,))
+        yield connection
+        connection.rollback()
+
+
+def count(connection: psycopg.Connection, text: str) -> int:
+    row = connection.execute(text.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def seen(connection: psycopg.Connection, table: Table) -> int:
+    return count(connection, f"SELECT count(*) FROM {table.name}")
+
+
+def role_of(table: Table, config: Config) -> str:
+    """A role fenced by tenant that may read the table."""
+    return config.database.worker if table.app == "" else config.database.app
+
+
+def fenced(table: Table) -> bool:
+    """Whether some role that reads the table is held to one tenant."""
+    return table.app != "" or not table.worker_sees_all
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("table", [t for t in TENANT_TABLES if fenced(t)], ids=lambda table: table.name)
+def test_ten_08_each_tenant_table_shows_no_row_outside_its_scope(
+    guarded: Config, acme: str, table: Table, scope: str
+) -> None:
+    """TEN-08: every tenant table, each by itself, shows its rows to their tenant and none to a wrong scope."""
+    url = role_of(table, guarded)
+    with connected(url, acme) as connection:
+        assert seen(connection, table) > 0
+    with connected(url, SCOPES[scope]) as connection:
+        assert seen(connection, table) == 0
+        joined = f"SELECT count(*) FROM {table.name} t RIGHT JOIN incarnations i ON true WHERE t.org IS NOT NULL"
+        assert count(connection, joined) == 0
+        assert count(connection, f"SELECT count(*) FROM {table.name} WHERE org = '{acme}'") == 0
+        for attempt in (f"DELETE FROM {table.name}", f"UPDATE {table.name} SET org = org"):
+            with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                assert connection.execute(attempt.encode()).rowcount == 0
+        with connection.cursor() as cursor, cursor.copy(f"COPY (SELECT * FROM {table.name}) TO STDOUT") as copy:
+            assert list(copy) == []
+
+
+def test_every_table_with_tenants_is_declared_one(superuser: psycopg.Connection) -> None:
+    rows = superuser.execute(
+        "SELECT table_name FROM information_schema.columns WHERE table_schema = 'tenantry' AND column_name = 'org'"
+    ).fetchall()
+    assert {name for (name,) in rows} == {table.name for table in TENANT_TABLES}
+
+
+@pytest.mark.parametrize("read", [r for s in ALL_ROOMS for r in s.reads], ids=lambda read: read.name)
+def test_ten_09_a_read_without_a_tenant_gives_no_row(guarded: Config, acme: str, read: Read[object]) -> None:
+    """TEN-09: each registered read and each statement with no tenant set raises or finds nothing; never all rows."""
+    with connected(guarded.database.app, None) as connection:
+        types = {str: "''", int: "0"}
+        args = ", ".join(["''", *(types[kind] for kind in read.args.values())])
+        assert connection.execute(f"SELECT * FROM {read.function}({args})".encode()).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [s for schema in ALL_ROOMS for s in schema.statements if s.table in TENANT_TABLES and fenced(s.table)],
+    ids=lambda statement: statement.name,
+)
+def test_ten_09_a_statement_without_a_tenant_changes_no_row(
+    guarded: Config, acme: str, superuser: psycopg.Connection, statement: Statement
+) -> None:
+    """TEN-09: each registered statement, run with a foreign organization's id but without its scope, changes nothing."""
+    role = guarded.database.worker if statement.table.kind is Kind.DERIVED else guarded.database.app
+    values = {str: "x", int: 1, bytes: b"x", list: ["x"]}
+    args = {name: values[kind] for name, kind in statement.args.items()} | {"org": acme}
+    everything = f"SELECT * FROM {statement.table.name} ORDER BY 1, 2".encode()
+    before = superuser.execute(everything).fetchall()
+    with (
+        psycopg.connect(role, cursor_factory=psycopg.RawCursor, autocommit=True) as connection,
+        suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.NotNullViolation),
+    ):
+        connection.execute(statement.postgres.text.encode(), [args[name] for name in statement.postgres.names])
+    assert superuser.execute(everything).fetchall() == before
+
+
+async def test_ten_07_a_reused_connection_starts_with_no_tenant(guarded: Config, acme: str, rounds: int) -> None:
+    """TEN-07: requests of two tenants, cancelled and failing ones among them, over few connections: each sees its own rows only."""
+    async with node_of(guarded) as node:
+        ours, theirs = await open_organization(node), await open_organization(node)
+        await asyncio.gather(ours.add_member("Anne"), ours.spend("one"), theirs.add_member("Gus"))
+
+        async def request(number: int) -> None:
+            if number % 20 == 0:
+                with pytest.raises(ledger.AlreadySpent):
+                    await ours.spend("one")
+            organization, name = ((ours, "Anne"), (theirs, "Gus"))[number % 2]
+            assert [row.name for row in await organization.reads.all(ledger.MEMBERS_OF)] == [name]
+
+        for _ in range(rounds):
+            tasks = [asyncio.create_task(request(number)) for number in range(400)]
+            await asyncio.sleep(0)
+            for task in tasks[::10]:
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+        settings = await asyncio.gather(*(node.engine.survey(TENANT_SET) for _ in range(50)))
+        assert {rows[0][0] for rows in settings} <= {"", None}
+
+
+@pytest.mark.parametrize("table", ["ledger_entries", "ledger_members", "ledger_vouchers"])
+def test_a_row_for_another_organization_cannot_be_written(guarded: Config, acme: str, table: str) -> None:
+    columns = {
+        "ledger_entries": "'ledger_x', 'cash', 1, 1",
+        "ledger_members": "'Mallory'",
+        "ledger_vouchers": "'mine', 1",
+    }
+    with connected(guarded.database.app, "org_01ARZ3NDEKTSV4RRFFQ69G5FAV") as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            connection.execute(f"INSERT INTO {table} VALUES ('{acme}', {columns[table]})".encode())
+        connection.rollback()
+        connection.execute("SELECT set_config('tenantry.org', %s, true)", (acme,))
+        connection.execute(f"INSERT INTO {table} VALUES ('{acme}', {columns[table]})".encode())
+
+
+def test_a_row_cannot_be_moved_to_another_organization(guarded: Config, acme: str) -> None:
+    with (
+        connected(guarded.database.app, acme) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+    ):
+        connection.execute("UPDATE ledger_members SET org = 'org_01ARZ3NDEKTSV4RRFFQ69G5FAV'")
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "UPDATE changelog SET touched = '[]'",
+        "DELETE FROM changelog",
+        "UPDATE leaves SET body = ''",
+        "UPDATE leaves SET idx = idx + 1",
+        "UPDATE leaves SET rev = 0",
+        "DELETE FROM leaves",
+        "UPDATE cuts SET rev = 0",
+        "DELETE FROM cuts",
+        "DELETE FROM heads",
+        "UPDATE heads SET org = org",
+        "DELETE FROM destructions",
+        "UPDATE incarnations SET number = 7",
+        "INSERT INTO incarnations VALUES (7, 'x', 0, '')",
+        "UPDATE deployment SET issuer = ''",
+        "SELECT * FROM duties",
+        "SELECT * FROM cursors",
+        "UPDATE ledger_balances SET total = 0",
+        "TRUNCATE leaves",
+        "CREATE TABLE tenantry.mine (x int)",
+        "CREATE FUNCTION tenantry.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER TABLE leaves DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY tenant ON leaves",
+        "SET ROLE tenantry_worker",
+        "SET SESSION AUTHORIZATION postgres",
+    ],
+)
+@pytest.mark.parametrize("role", ["app", "worker"])
+def test_neither_app_nor_worker_edits_the_log_or_the_fence(guarded: Config, acme: str, role: str, attempt: str) -> None:
+    if role == "worker" and ("duties" in attempt or "cursors" in attempt or "balances" in attempt):
+        return
+    if role == "worker" and attempt.startswith(("INSERT INTO incarnations", "UPDATE deployment", "SET ROLE")):
+        return
+    url = {"app": guarded.database.app, "worker": guarded.database.worker}[role]
+    with connected(url, acme) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(attempt.encode())
+
+
+def test_the_followers_rights_are_the_journals_and_reading_alone(superuser: psycopg.Connection) -> None:
+    rights = superuser.execute(
+        "SELECT table_name, privilege_type FROM information_schema.role_table_grants "
+        "WHERE grantee = 'tenantry_follower' AND table_schema = 'tenantry'"
+    ).fetchall()
+    assert {(name, "SELECT") for name in FOLLOWED} == set(rights)
+
+
+def test_the_follower_sees_every_organizations_journal_and_no_other_table(guarded: Config, acme: str) -> None:
+    with connected(guarded.database.follower, None) as connection:
+        assert count(connection, f"SELECT count(*) FROM changelog WHERE org = '{acme}'") > 0
+    for table in TABLES:
+        with connected(guarded.database.follower, acme) as connection:
+            if table.name in FOLLOWED:
+                connection.execute(f"SELECT 1 FROM {table.name}".encode())
+            else:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(f"SELECT 1 FROM {table.name}".encode())
+
+
+def test_the_worker_changes_no_state(guarded: Config, acme: str) -> None:
+    for table in ("ledger_entries", "ledger_members"):
+        for attempt in (f"DELETE FROM {table}", f"UPDATE {table} SET org = org"):
+            with (
+                connected(guarded.database.worker, acme) as connection,
+                pytest.raises(psycopg.errors.InsufficientPrivilege),
+            ):
+                connection.execute(attempt.encode())
+
+
+SPOILED = {
+    "a table without row security": (
+        "CREATE TABLE t (org text); GRANT SELECT ON t TO tenantry_app",
+        "DROP TABLE t",
+        "t",
+    ),
+    "row security not forced": (
+        "ALTER TABLE ledger_members NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE ledger_members FORCE ROW LEVEL SECURITY",
+        "ledger_members",
+    ),
+    "a policy that lets all through": (
+        "CREATE POLICY open ON ledger_members USING (true)",
+        "DROP POLICY open ON ledger_members",
+        "ledger_members",
+    ),
+    "a view that runs as its owner": (
+        "CREATE VIEW v AS SELECT * FROM ledger_members; GRANT SELECT ON v TO tenantry_app",
+        "DROP VIEW v",
+        "v",
+    ),
+    "a materialized view": ("CREATE MATERIALIZED VIEW m AS SELECT 1 AS x", "DROP MATERIALIZED VIEW m", "m"),
+    "a function that runs as its owner": (
+        "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM tenantry.ledger_members'",
+        "DROP FUNCTION f()",
+        "f",
+    ),
+    "an app that is superuser": (
+        "ALTER ROLE tenantry_app SUPERUSER",
+        "ALTER ROLE tenantry_app NOSUPERUSER",
+        "tenantry_app",
+    ),
+    "an app with BYPASSRLS": (
+        "ALTER ROLE tenantry_app BYPASSRLS",
+        "ALTER ROLE tenantry_app NOBYPASSRLS",
+        "tenantry_app",
+    ),
+    "an app that may become the owner": (
+        "GRANT tenantry_migrator TO tenantry_app",
+        "REVOKE tenantry_migrator FROM tenantry_app",
+        "tenantry_migrator",
+    ),
+    "a worker that may become a superuser": (
+        "GRANT postgres TO tenantry_worker",
+        "REVOKE postgres FROM tenantry_worker",
+        "postgres",
+    ),
+    "an app that owns a table": (
+        "CREATE TABLE t (x int); ALTER TABLE t OWNER TO tenantry_app",
+        "DROP TABLE t",
+        "tenantry_app",
+    ),
+}
+
+
+async def opened(config: Config) -> Engine:
+    return await open_store(config.where(), ALL_ROOMS, SystemClock(), development=True, on_broken=lambda: None)
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+async def test_ten_08_a_set_up_that_could_bypass_the_fence_is_refused(
+    guarded: Config, superuser: psycopg.Connection, spoiled: str
+) -> None:
+    """TEN-08: a role or an object by which row security could be passed keeps the store from opening, and is named."""
+    spoil, mend, named = SPOILED[spoiled]
+    superuser.execute(spoil.encode())
+    try:
+        with pytest.raises(Unsafe) as refusal:
+            await opened(guarded)
+    finally:
+        superuser.execute(mend.encode())
+    assert named in str(refusal.value)
+    await (await opened(guarded)).close()
+
+
+def test_a_view_and_a_function_of_the_callers_rights_show_no_row_outside_the_scope(
+    guarded: Config, acme: str, superuser: psycopg.Connection
+) -> None:
+    superuser.execute(
+        "CREATE VIEW v WITH (security_invoker = true) AS SELECT * FROM tenantry.ledger_members; ALTER VIEW v OWNER TO tenantry_migrator; "
+        "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM tenantry.ledger_members'; "
+        "GRANT SELECT ON v TO tenantry_app"
+    )
+    try:
+        for scope, expected in ((acme, 1), ("", 0), (None, 0), ("org_01ARZ3NDEKTSV4RRFFQ69G5FAV", 0)):
+            with connected(guarded.database.app, scope) as connection:
+                assert count(connection, "SELECT count(*) FROM v") == expected
+                assert count(connection, "SELECT f()") == expected
+    finally:
+        superuser.execute("DROP VIEW v; DROP FUNCTION f()")
