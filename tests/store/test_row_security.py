@@ -111,7 +111,10 @@ def test_ten_08_each_tenant_table_shows_no_row_outside_its_scope(
         for attempt in (f"DELETE FROM {table.name}", f"UPDATE {table.name} SET org = org"):
             with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 assert connection.execute(attempt.encode()).rowcount == 0
-        with connection.cursor() as cursor, cursor.copy(f"COPY (SELECT * FROM {table.name}) TO STDOUT") as copy:
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(f"COPY (SELECT * FROM {table.name}) TO STDOUT".encode()) as copy,
+        ):
             assert list(copy) == []
 
 

@@ -1,0 +1,129 @@
+"""Migrations on both databases: once, by one migrator, resumable, and refused by a server of another version."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from tenantry.app.config import Config
+from tenantry.cli.demo import ledger
+from tenantry.core.clock import SystemClock
+from tenantry.core.errors import Unavailable, Unsafe
+from tenantry.store import Kind, Migration, Schema, Table, open_store, prepare
+from tests.stand.clock import ManualClock
+from tests.stand.nodes import ALL_ROOMS, deployed
+
+NOTES = Table("ledger_notes", Kind.STATE)
+TWO_STEPS = (
+    Migration(2, "expand", "notes", "CREATE TABLE ledger_notes (org text NOT NULL PRIMARY KEY, note text) {strict};"),
+    Migration(3, "expand", "pages", "ALTER TABLE ledger_notes ADD COLUMN page {int};"),
+)
+CONTRACT = Migration(4, "contract", "no notes", "DROP TABLE ledger_notes;")
+
+
+def rooms(*more: Migration, tables: tuple[Table, ...] = ()) -> list[Schema]:
+    """The rooms of a server whose ledger has more migrations and tables."""
+    schema = ledger.SCHEMA
+    newer = msgspec.structs.replace(schema, migrations=(*schema.migrations, *more), tables=(*schema.tables, *tables))
+    return [room if room is not schema else newer for room in ALL_ROOMS]
+
+
+NEWER = rooms(*TWO_STEPS, tables=(NOTES,))
+
+
+async def serve(config: Config, schemas: list[Schema]) -> None:
+    """Open and close the store, as a server of these rooms."""
+    engine = await open_store(config.where(), schemas, SystemClock(), development=True, on_broken=lambda: None)
+    await engine.close()
+
+
+async def test_ops_16_migrating_again_changes_nothing(fresh: Config) -> None:
+    """OPS-16: what was run is not run again, and setting up again changes nothing."""
+    assert await prepare(fresh.where(), rooms()) == []
+    assert await prepare(fresh.where(), NEWER) == ["ledger 2: notes", "ledger 3: pages"]
+    assert await prepare(fresh.where(), NEWER) == []
+    await deployed(fresh.where(), Path(fresh.state))
+
+
+async def test_ops_16_a_server_refuses_a_database_of_another_version(fresh: Config) -> None:
+    """OPS-16: a newer server refuses an older database, an older one a contracted database; each says which version."""
+    older, newer = rooms(), NEWER
+    with pytest.raises(Unsafe, match=r"lacks ledger 2, ledger 3"):
+        await serve(fresh, newer)
+    await prepare(fresh.where(), newer)
+    await serve(fresh, newer)
+    await serve(fresh, older)
+    contracted = rooms(*TWO_STEPS, CONTRACT)
+    assert await prepare(fresh.where(), contracted) == []
+    assert await prepare(fresh.where(), contracted, phase="contract") == ["ledger 4: no notes"]
+    await serve(fresh, contracted)
+    with pytest.raises(Unsafe, match=r"contracted by a newer server \(ledger 4\)"):
+        await serve(fresh, older)
+
+
+async def test_ops_16_a_step_that_fails_half_way_leaves_the_steps_before_it(fresh: Config) -> None:
+    """OPS-16: a migration that fails in its second statement leaves nothing of its step; the next run goes on there."""
+    broken = Migration(
+        3, "expand", "pages", "CREATE TABLE ledger_pages (org text NOT NULL);\nALTER TABLE nowhere ADD COLUMN x text;"
+    )
+    with pytest.raises((sqlite3.OperationalError, psycopg.errors.UndefinedTable)):
+        await prepare(fresh.where(), rooms(TWO_STEPS[0], broken))
+    mended = Migration(3, "expand", "pages", "CREATE TABLE ledger_pages (org text);")
+    assert await prepare(fresh.where(), rooms(TWO_STEPS[0], mended)) == ["ledger 3: pages"]
+
+
+async def test_ops_16_of_two_migrators_at_once_one_migrates(fresh: Config) -> None:
+    """OPS-16: two that migrate at once: each step runs once; on SQLite the second is refused or finds it done."""
+    outcomes = await asyncio.gather(*(prepare(fresh.where(), NEWER) for _ in range(2)), return_exceptions=True)
+    ran = [title for outcome in outcomes if isinstance(outcome, list) for title in outcome]
+    assert ran == ["ledger 2: notes", "ledger 3: pages"]
+    assert all(isinstance(outcome, list | Unsafe) for outcome in outcomes)
+
+
+async def test_ops_16_a_killed_migrator_is_taken_up_where_it_was(fresh: Config) -> None:
+    """OPS-16: a migrator killed in its second step leaves the first whole; a later run does the second alone."""
+    if fresh.database.file:
+        return  # one process, one transaction a step: the step that fails half way above is the same thing
+    async with await psycopg.AsyncConnection.connect(fresh.database.migrator) as other:
+        await other.execute("LOCK TABLE tenantry.ledger_members")
+        locked = Migration(3, "expand", "pages", "ALTER TABLE ledger_members ADD COLUMN page {int};")
+        newer = rooms(TWO_STEPS[0], locked)
+        migrating = asyncio.create_task(prepare(fresh.where(), newer))
+        waiting = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE ledger_m%'"
+        )
+        async with asyncio.timeout(10):
+            while not (found := await (await other.execute(waiting)).fetchone()):
+                await other.execute("SELECT pg_stat_clear_snapshot()")
+        await other.execute("SELECT pg_terminate_backend(%s)", found)
+        with pytest.raises(psycopg.OperationalError):
+            await migrating
+    assert await prepare(fresh.where(), newer) == ["ledger 3: pages"]
+
+
+async def test_ops_16_a_migration_waits_two_seconds_for_a_lock_and_no_longer(fresh: Config) -> None:
+    """OPS-16: where traffic holds a table, the migrator gives up within two seconds instead of holding up what comes after."""
+    if fresh.database.file:
+        return
+    newer = rooms(Migration(2, "expand", "pages", "ALTER TABLE ledger_members ADD COLUMN page {int};"))
+    async with await psycopg.AsyncConnection.connect(fresh.database.app) as traffic:
+        await traffic.execute("SELECT count(*) FROM ledger_members")
+        with pytest.raises(Unavailable, match="within 2 s"):
+            async with asyncio.timeout(5):
+                await prepare(fresh.where(), newer)
+    assert await prepare(fresh.where(), newer) == ["ledger 2: pages"]
+
+
+async def test_ops_11_a_node_whose_clock_is_not_the_databases_does_not_open(fresh: Config, clock: ManualClock) -> None:
+    """OPS-11: a node whose clock is more than five seconds from the database's is refused, one within it is not."""
+    if fresh.database.file:
+        return  # an embedded database has no clock but the node's
+    clock.advance(4_000)
+    engine = await open_store(fresh.where(), ALL_ROOMS, clock, development=True, on_broken=lambda: None)
+    await engine.close()
+    clock.advance(2_000)
+    with pytest.raises(Unavailable, match="clock is"):
+        await open_store(fresh.where(), ALL_ROOMS, clock, development=True, on_broken=lambda: None)
