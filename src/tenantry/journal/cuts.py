@@ -79,10 +79,10 @@ class Cuts:
     ) -> Lineage:
         """What a credential made now by this node carries: its path and the revisions this node has applied.
 
-        `read_at` is the revision at which the records it rests on were read; the node waits until it has applied it.
+        `read_at` is the revision at which the records it rests on were read; the node waits until it has applied it. Not checked here:
+        that those records are active. A branch cut before `read_at` may have been made active again.
 
         Raises:
-            Ended: a branch of the path is cut already.
             Stale: the node did not catch up within the lease.
         """
         rev = await self._caught_up(org, read_at)

@@ -9,6 +9,7 @@ Each successful look renews the node's lease from the moment it began.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import Change
 from tenantry.store import Dialects, Engine, Row, Survey
 
+_log = logging.getLogger(__name__)
 _CHANGED = Survey(
     "changed",
     Dialects(
@@ -114,7 +116,8 @@ class Following:
     """The node's reading task: looks at the horizon, renews the lease, tells followers. One per opened store.
 
     `on_other_life` is called once when the database is seen to live another life than the one this node checked in to (a newer
-    incarnation, another timeline); from then on nothing renews the lease, and the process should end and start again.
+    incarnation, another timeline), or when a follower fails; from then on nothing renews the lease, and the process should end and
+    start again.
     """
 
     def __init__(
@@ -150,12 +153,19 @@ class Following:
         await self._horizon.start()
         self._lease.renew(began)
         self._task = asyncio.create_task(self._follow())
+        self._task.add_done_callback(self._stopped)
 
     async def close(self) -> None:
         """Stop following."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        """A follower that cannot take a change in ends the node: what it skipped would never come again."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("A follower could not take a change in: this node must end.", exc_info=error)
+            self._on_other_life()
 
     def applied(self, org: str) -> int:
         """The last revision of `org` that this node's followers have taken in; 0 if none since the start."""
