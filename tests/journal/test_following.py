@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tenantry.app.config import Config
 from tenantry.app.node import Node
@@ -119,7 +120,7 @@ async def test_evt_10_with_its_wake_ups_lost_a_node_hears_within_a_second(fresh:
             for number in range(8):
                 await superuser.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = %s",
-                    (psycopg.conninfo.conninfo_to_dict(fresh.database.app)["dbname"],),
+                    (conninfo_to_dict(fresh.database.app)["dbname"],),
                 )
                 await acme.add_member(f"{number}")
                 await other.until(acme.id, number + 1, within_s=1)
