@@ -12,13 +12,13 @@ from psycopg.conninfo import conninfo_to_dict
 from tenantry.app.config import Config
 from tenantry.app.node import Node
 from tenantry.cli.demo import ledger
+from tenantry.cli.demo.cluster import Cluster
 from tenantry.core.errors import Stale
 from tenantry.core.principal import SYSTEM
 from tenantry.journal import Change
 from tests.stand.followers import Heard
 from tests.stand.nodes import node_of
 from tests.stand.organizations import on, open_organization
-from tests.stand.postgres import Cluster
 
 
 @asynccontextmanager

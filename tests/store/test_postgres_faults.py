@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from tenantry.app.node import Node
+from tenantry.cli.demo.cluster import Cluster
 from tenantry.core.errors import TenantryError, Unavailable, Unknown
 from tests.stand.databases import postgres_database
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, open_organization
-from tests.stand.postgres import Cluster
 
 DATABASE = "faults"
 RAISES = """
