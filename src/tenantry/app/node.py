@@ -17,6 +17,7 @@ from tenantry.core import scopes
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.ids import IdSource
 from tenantry.core.principal import SYSTEM
+from tenantry.core.tasks import end
 from tenantry.journal import (
     Cuts,
     Deriver,
@@ -107,8 +108,7 @@ async def open_node(
         for work in node.works:
             await work.close()
         await node.following.close()
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        await end(keeping)
         if not ended.is_set():
             await marking.write()
         await engine.close()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tenantry.core.clock import Clock
 from tenantry.core.errors import TenantryError
 from tenantry.core.limits import CLOCK_SKEW_MS, POLL_MS
+from tenantry.core.tasks import end
 from tenantry.journal.lease import Lease
 from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import Change
@@ -158,8 +159,7 @@ class Following:
     async def close(self) -> None:
         """Stop following."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         """A follower that cannot take a change in ends the node: what it skipped would never come again."""

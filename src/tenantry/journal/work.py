@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import TenantryError, Upstream
+from tenantry.core.tasks import end
 from tenantry.journal.duties import DUTY_MS, Duties, Duty, NotOurs
 from tenantry.journal.schema import Change
 
@@ -71,8 +72,7 @@ class Working:
     async def close(self) -> None:
         """Stop; what was being written commits or does not, whole."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def _run(self) -> None:
         while True:

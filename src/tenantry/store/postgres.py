@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tenantry.core.errors import Throttled, Unavailable, Unsafe
 from tenantry.core.limits import QUEUE_MAX_SETS
+from tenantry.core.tasks import end
 from tenantry.store import fence
 from tenantry.store.batch import Batcher
 from tenantry.store.engine import Survey
@@ -145,8 +146,7 @@ class PostgresEngine:
         while self._running:
             await asyncio.wait(self._running)
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(task)
         for pool in self._pools.values():
             await pool.close()
 
