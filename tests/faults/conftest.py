@@ -1,0 +1,45 @@
+"""Deployments that can be broken: each on a disk, a line or a cluster of its own."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenantry.cli.demo.cluster import Cluster
+from tests.faults.disk import Disk
+from tests.faults.storage import Storage
+from tests.faults.whole import in_postgres, in_sqlite
+from tests.stand.databases import postgres_database, sqlite_database
+from tests.stand.nodes import deployed
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def durable_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL that syncs, restarted by each test on the disk it brings."""
+    with Cluster(fsync=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """A deployment on a disk under test, as in production, on each database."""
+    if request.param == "sqlite":
+        folder = tmp_path / "data"
+        folder.mkdir()
+        config = asyncio.run(deployed(sqlite_database(folder), tmp_path / "state", development=False))
+        disk = Disk(tmp_path / "disk", prefix=folder)
+        yield Storage(config, disk, tmp_path, in_sqlite(folder / "tenantry.db"))
+        return
+    cluster: Cluster = request.getfixturevalue("durable_cluster")
+    name = f"storage_{next(_numbers)}"
+    config = asyncio.run(deployed(postgres_database(cluster, name), tmp_path / "state", development=False))
+    cluster.stop()
+    disk = Disk(cluster.directory / f"disk_{name}", prefix=cluster.data)
+    cluster.start(disk.env)
+    yield Storage(config, disk, tmp_path, in_postgres(cluster.conninfo(name)), cluster)
+    cluster.stop()
+    cluster.start()
