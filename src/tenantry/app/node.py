@@ -149,6 +149,6 @@ async def _check_in(
         incarnation=incarnation,
         keyring=keyring,
         checkpoint_keys=checkpoint_keys,
-        works=tuple(Working(work, duties, clock) for work in works),
+        works=tuple(Working(work, duties, clock, ended.set) for work in works),
         ended=ended,
     )

@@ -11,6 +11,7 @@ Each successful look renews the node's lease from the moment it began.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from tenantry.core.clock import Clock
@@ -74,6 +75,10 @@ class Recorder(Protocol):
     def grew(self, org: str, leaves: int) -> None:
         """The log of `org` has `leaves` leaves."""
         ...
+
+
+class _OtherLifeError(Exception):
+    """The database lives another life than the one this node checked in to."""
 
 
 class Horizon:
@@ -153,13 +158,19 @@ class Following:
         *self._life, _, _ = (await self._engine.survey(_PULSE))[0]
         await self._horizon.start()
         self._lease.renew(began)
+        self._pulse.since_ms = self._clock.now_ms()
         self._task = asyncio.create_task(self._follow())
         self._task.add_done_callback(self._stopped)
 
     async def close(self) -> None:
-        """Stop following."""
-        if self._task is not None:
-            await end(self._task)
+        """Stop following, after a last look at what this node itself has just written."""
+        if self._task is None:
+            return
+        ended = self._task.done()
+        await end(self._task)
+        if not ended:
+            with suppress(TenantryError, _OtherLifeError):
+                await self._look()
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         """A follower that cannot take a change in ends the node: what it skipped would never come again."""
@@ -175,26 +186,31 @@ class Following:
         """Look again at every wake-up, and at least every `POLL_MS`. A look that fails renews nothing: the lease runs out by itself."""
         while True:
             await self._engine.changed(POLL_MS / 1000)
-            began = self._clock.boottime()
             try:
-                *life, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE))[0]
-                changes = await self._horizon.changes()
-                grown = await self._horizon.recorded() if self._recorders else []
+                await self._look()
             except TenantryError:
                 self.failures += 1
-                continue
-            if life != self._life:
+            except _OtherLifeError:
                 self._on_other_life()
                 return
-            self._pulse.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
-            self.looks += 1
-            for change in changes:
-                self._take(change)
-            if not self._held and self._pulse.skew_ms <= CLOCK_SKEW_MS:
-                self._lease.renew(began)
-            for org, leaves in grown:
-                for recorder in self._recorders:
-                    recorder.grew(org, leaves)
+
+    async def _look(self) -> None:
+        """Take in what was committed since the last look."""
+        began = self._clock.boottime()
+        *life, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE))[0]
+        changes = await self._horizon.changes()
+        grown = await self._horizon.recorded() if self._recorders else []
+        if life != self._life:
+            raise _OtherLifeError
+        self._pulse.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
+        self.looks += 1
+        for change in changes:
+            self._take(change)
+        if not self._held and self._pulse.skew_ms <= CLOCK_SKEW_MS:
+            self._lease.renew(began)
+        for org, leaves in grown:
+            for recorder in self._recorders:
+                recorder.grew(org, leaves)
 
     def _take(self, change: Change) -> None:
         """Apply a change and what it freed, or hold it back if a revision before it is missing."""

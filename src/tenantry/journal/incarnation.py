@@ -15,13 +15,13 @@ import msgspec
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import AlreadyDone, Unsafe
-from tenantry.core.ids import IdSource
+from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.core.limits import PAGE_ROWS
-from tenantry.journal.duties import Duties, Duty
+from tenantry.journal.duties import Duties
 from tenantry.journal.event import Event, Target
 from tenantry.journal.journal import Journal
 from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, Seen, seen
-from tenantry.journal.schema import CHANGES, DEPLOYMENT, INCARNATIONS, MOVE_CURSOR
+from tenantry.journal.schema import CHANGES, CURSOR_OF, DEPLOYMENT, INCARNATIONS, MOVE_CURSOR
 from tenantry.store import Dialects, Engine, Program, Statement, Step, Survey
 
 DUTY = "incarnation"
@@ -156,7 +156,7 @@ async def check_in(
         for entry in DestructionList(folder).read():
             await destroy(entry)
     if known.number > 1:
-        await _tell(engine, journal, await duties.take(DUTY), known, mark)
+        await _tell(engine, journal, duties, known, mark)
     mark = Mark(known.deployment, known.number, mark.newest if not reason else ())
     MarkFile(folder).write(mark)
     return Incarnation(known.deployment, known.number, known.id, mark, reason)
@@ -230,10 +230,13 @@ async def _begin(
     return fresh
 
 
-async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mark: Mark) -> None:
-    """Continue every log with `incarnation.begun`; a crash in the middle is made good by the next start."""
+async def _tell(engine: Engine, journal: Journal, duties: Duties, known: _Known, mark: Mark) -> None:
+    """Continue every log there is with `incarnation.begun`, once; a crash in the middle is made good by the next start."""
     name = f"incarnation:{known.number}"
+    if await engine.survey(CURSOR_OF, f"{name}:told", PLATFORM):
+        return
     reason = (await engine.survey(_REASON, known.number))[0][0]
+    duty = await duties.take(DUTY)
     while rows := await engine.survey(UNTOLD, name, PAGE_ROWS):
         for org, rev, leaves in rows:
             seen_rev = max((s.rev for s in mark.newest if s.org == org), default=0)
@@ -241,6 +244,9 @@ async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mar
                 w.write(MOVE_CURSOR, AnotherNodeBegan, follower=name, rev=rev, leaf=leaves, from_rev=0, from_leaf=0)
                 w.touch(known.id)
                 w.record(IncarnationBegun(known.id, known.number, reason, rev, leaves, seen_rev))
+    async with journal.begin_duty(scopes.of_platform(), duty) as w:
+        w.write(MOVE_CURSOR, AnotherNodeBegan, follower=f"{name}:told", rev=0, leaf=0, from_rev=0, from_leaf=0)
+    await duties.release(duty)
 
 
 _REASON = Survey(

@@ -7,10 +7,14 @@ BACKLOG_MS = 60_000
 
 
 class Pulse:
-    """How far this node's clock is from the database's, and until when somebody holds the duty to sequence."""
+    """How far this node's clock is from the database's, and until when somebody holds the duty to sequence.
+
+    `since_ms` is when this node began to look: after a long standstill it gives whoever sequences the same time to begin.
+    """
 
     def __init__(self) -> None:
         self.skew_ms = 0
+        self.since_ms = 0
         self.sequenced_until_ms: int | None = None
 
     def refuse_backlog(self, now_ms: int) -> None:
@@ -19,7 +23,9 @@ class Pulse:
         Raises:
             Unavailable: nobody has been able to sequence the logs for `BACKLOG_MS`, for want of a signing key.
         """
-        if self.sequenced_until_ms is not None and now_ms > self.sequenced_until_ms + BACKLOG_MS:
+        if self.sequenced_until_ms is None:
+            return
+        if now_ms > max(self.sequenced_until_ms, self.since_ms) + BACKLOG_MS:
             raise Unavailable(
                 "The audit log cannot be signed.", hint="Bring back the root key or KMS; `tenantry doctor` says more."
             )

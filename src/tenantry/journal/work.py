@@ -5,7 +5,9 @@ duty asks the database for the whole backlog first. An organization whose work f
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Protocol
 
 from tenantry.core.clock import Clock
@@ -13,6 +15,8 @@ from tenantry.core.errors import TenantryError, Upstream
 from tenantry.core.tasks import end
 from tenantry.journal.duties import DUTY_MS, Duties, Duty, NotOurs
 from tenantry.journal.schema import Change
+
+_log = logging.getLogger(__name__)
 
 
 class Work(Protocol):
@@ -46,14 +50,15 @@ class Work(Protocol):
 class Working:
     """Does one kind of work on this node for as long as it holds the duty. A follower and a recorder: add it to `Following`."""
 
-    def __init__(self, work: Work, duties: Duties, clock: Clock) -> None:
+    def __init__(self, work: Work, duties: Duties, clock: Clock, on_failure: Callable[[], None]) -> None:
         self._work = work
         self._duties = duties
         self._clock = clock
+        self._on_failure = on_failure
         self.name = work.name
         self._kicked: set[str] = set()
         self._task: asyncio.Task[None] | None = None
-        self.holds = False
+        self._duty: Duty | None = None
         self.failures: dict[str, TenantryError] = {}
 
     def apply(self, change: Change) -> None:
@@ -68,21 +73,36 @@ class Working:
     def start(self) -> None:
         """Try to take the duty, and work while it is held."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._stopped)
 
     async def close(self) -> None:
-        """Stop; what was being written commits or does not, whole."""
+        """Stop, and let the duty go; what was being written commits or does not, whole."""
         if self._task is not None:
             await end(self._task)
+        if self._duty is not None:
+            duty, self._duty = self._duty, None
+            with suppress(TenantryError):
+                await self._duties.release(duty)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        """Work that failed in a way nobody foresaw ends the node: another takes the duty over."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("The work %s failed: this node must end.", self.name, exc_info=error)
+            self._on_failure()
+
+    @property
+    def holds(self) -> bool:
+        """Whether this node has the duty, as far as it knows."""
+        return self._duty is not None
 
     async def _run(self) -> None:
         while True:
             try:
                 await self._work.ready()
-                duty = await self._duties.take(self._work.name)
-                self.holds = True
-                await self._hold(duty)
+                self._duty = await self._duties.take(self._work.name)
+                await self._hold(self._duty)
             except TenantryError:
-                self.holds = False
+                self._duty = None
             await asyncio.sleep(DUTY_MS / 1000 / 3)
 
     async def _hold(self, duty: Duty) -> None:

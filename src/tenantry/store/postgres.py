@@ -20,7 +20,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from tenantry.core.errors import Throttled, Unavailable, Unsafe
+from tenantry.core.errors import Throttled, Unavailable, Unknown, Unsafe
 from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.core.tasks import end
 from tenantry.store import fence
@@ -215,12 +215,21 @@ class PostgresEngine:
         return _Borrowed(self._pools[role])
 
     async def _rows(self, role: str, text: str, values: Any) -> list[Row]:
+        """Rows of a read, asked for once more if the connection turns out to be dead: after a fail-over every pooled one is."""
+        try:
+            return await self._read_once(role, text, values)
+        except Unknown:
+            await self._pools[role].check()
+        try:
+            return await self._read_once(role, text, values)
+        except Unknown as error:
+            raise Unavailable("The connection to the database broke.", hint="Try again in a second.") from error
+
+    async def _read_once(self, role: str, text: str, values: Any) -> list[Row]:
         async with self._connection(role) as connection:
             try:
                 return await (await connection.execute(text.encode(), values, prepare=True)).fetchall()
             except psycopg.Error as error:
-                if not error.sqlstate:
-                    raise Unavailable("The connection to the database broke.", hint="Try again in a second.") from error
                 raise refusal(error) from error
 
     async def _refuse_undurable(self) -> None:
