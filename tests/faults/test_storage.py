@@ -70,8 +70,8 @@ async def test_ops_04_after_a_failed_sync_nothing_more_is_acknowledged(storage: 
         org = await opened(node)
         before = await _entries(node, org, 3)
         storage.disk.fail_fsync(once=True)
-        synced = storage.disk.syncs()
         answers = await _entries(node, org, 3, "broken")
+        synced = storage.disk.syncs()
         assert [answer["ok"] for answer in answers] == [False] * 3
         assert {answer["error"] for answer in answers} <= {"outcome_unknown", "unavailable"}
         if storage.cluster is None:

@@ -5,20 +5,11 @@ ever, as behind a firewall that forgot the connection; new connections work agai
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 _SOCKET = ".s.PGSQL.5432"
-
-
-class _Side:
-    """One connection through the line."""
-
-    __slots__ = ("dead", "writers")
-
-    def __init__(self, *writers: asyncio.StreamWriter) -> None:
-        self.writers = writers
-        self.dead = False
 
 
 class Wire:
@@ -28,7 +19,7 @@ class Wire:
         self.folder = folder
         self._upstream = upstream / _SOCKET
         self._requests_pass = self._answers_pass = True
-        self._sides: set[_Side] = set()
+        self._ends: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -61,10 +52,9 @@ class Wire:
 
     def tear(self) -> None:
         """Reset every connection."""
-        for side in self._sides:
-            for writer in side.writers:
-                writer.transport.abort()
-        self._sides.clear()
+        for end in self._ends:
+            end.transport.abort()
+        self._ends.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -72,24 +62,19 @@ class Wire:
         except OSError:
             writer.transport.abort()
             return
-        side = _Side(writer, up_writer)
-        self._sides.add(side)
+        self._ends |= {writer, up_writer}
         for source, sink, asks in ((reader, up_writer, True), (up_reader, writer, False)):
-            pump = asyncio.create_task(self._pump(side, source, sink, asks=asks))
+            pump = asyncio.create_task(self._pump(source, sink, asks=asks))
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
 
-    async def _pump(
-        self, side: _Side, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, asks: bool
-    ) -> None:
-        try:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, asks: bool) -> None:
+        lost = False
+        with suppress(ConnectionError):
             while data := await source.read(1 << 16):
-                passes = self._requests_pass if asks else self._answers_pass
-                side.dead = side.dead or not passes
-                if passes and not side.dead:
+                lost = lost or not (self._requests_pass if asks else self._answers_pass)
+                if not lost:
                     sink.write(data)
                     await sink.drain()
-        except ConnectionError:
-            pass
-        if not side.dead:
+        if not lost:
             sink.close()

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from tenantry.audit.schema import SCHEMA as AUDIT
 from tenantry.audit.sequencer import Sequencer
 from tenantry.core import scopes
 from tenantry.core.clock import Clock, SystemClock
+from tenantry.core.errors import TenantryError
 from tenantry.core.ids import IdSource
 from tenantry.core.principal import SYSTEM
 from tenantry.core.tasks import end
@@ -110,7 +111,8 @@ async def open_node(
         await node.following.close()
         await end(keeping)
         if not ended.is_set():
-            await marking.write()
+            with suppress(TenantryError, OSError):  # the mark stays a second behind, as after a kill
+                await marking.write()
         await engine.close()
 
 

@@ -9,11 +9,12 @@ import asyncio
 import hashlib
 import os
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from tenantry.core.errors import Unsafe
+from tenantry.core.errors import TenantryError, Unsafe
 from tenantry.core.limits import CLOCK_SKEW_MS
 from tenantry.journal.schema import Change
 from tenantry.store import Dialects, Engine, Survey
@@ -128,20 +129,27 @@ class Marking:
         self._moved = True
 
     async def keep(self) -> None:
-        """Write what the node saw, once a second, until cancelled."""
+        """Write what the node saw, once a second, until cancelled. What could not be written is tried again with what came since."""
         while True:
-            await self.write()
+            with suppress(TenantryError, OSError):
+                await self.write()
             await asyncio.sleep(EVERY_S)
 
     async def write(self) -> None:
-        """Write mark and list if the node saw anything since."""
+        """Write mark and list if the node saw anything since. The list first: the mark may be behind, an erasure may not be forgotten.
+
+        Raises:
+            TenantryError: the database is away.
+            OSError: the state directory cannot be written.
+        """
         if not self._moved:
             return
-        self._moved = False
+        newest = tuple(self._newest)
         rows = await self._engine.survey(ERASED, self._erased_since_ms)
         await asyncio.to_thread(self._list.add, [Destruction(org, subject) for org, subject, _ in rows])
         self._erased_since_ms = max([self._erased_since_ms, *(at - CLOCK_SKEW_MS for *_, at in rows)])
-        await asyncio.to_thread(self._file.write, msgspec.structs.replace(self._mark, newest=tuple(self._newest)))
+        await asyncio.to_thread(self._file.write, msgspec.structs.replace(self._mark, newest=newest))
+        self._moved = newest != tuple(self._newest)
 
 
 def write_whole(path: Path, content: bytes) -> None:

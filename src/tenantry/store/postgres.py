@@ -26,6 +26,7 @@ from tenantry.core.tasks import end
 from tenantry.store import fence
 from tenantry.store.batch import Batcher
 from tenantry.store.engine import Survey
+from tenantry.store.line import Line, hang_up
 from tenantry.store.program import Outcome, Program, Row
 from tenantry.store.schema import Compiled, Read
 from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
@@ -36,6 +37,8 @@ CONNECTIONS = 8
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 10_000
+SILENT_AFTER_S = STATEMENT_TIMEOUT_MS / 1000 + 1
+"""A set or read that takes longer meets a network that drops packets, since the server itself would have ended it."""
 
 SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # a refused set aborts its pipeline by design; that is no warning
@@ -60,11 +63,10 @@ class PostgresEngine:
     def __init__(self, urls: PostgresUrls) -> None:
         self._pools = {
             "app": _pool(urls.app, CONNECTIONS),
-            "follower": _pool(urls.follower, 2),
             "worker": _pool(urls.worker, 2),
         }
+        self._line = Line(urls.follower)
         self._urls = urls
-        self._listener: AsyncConnection | None = None
         self._change = asyncio.Event()
         self._committed = asyncio.Event()
         self._running: set[asyncio.Task[Any]] = set()
@@ -87,6 +89,7 @@ class PostgresEngine:
                 ) from error
             async with pool.connection() as connection:
                 await fence.refuse_unsafe(connection, role)
+        await fence.refuse_unsafe(await self._line.connection(), "follower")
         if not development:
             await self._refuse_undurable()
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._notify())]
@@ -110,6 +113,8 @@ class PostgresEngine:
         return [row(*r) for r in rows]
 
     async def survey(self, survey: Survey, *args: Any) -> list[Row]:
+        if survey.role == "follower":
+            return await self._line.rows(survey.sql.postgres, args)
         return await self._rows(survey.role, survey.sql.postgres, args)
 
     async def changed(self, timeout_s: float) -> None:
@@ -119,7 +124,7 @@ class PostgresEngine:
         self._change.clear()
 
     async def db_time_ms(self) -> int:
-        rows = await self._rows("follower", "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", ())
+        rows = await self._line.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", ())
         return rows[0][0]
 
     async def facts(self) -> dict[str, str]:
@@ -147,6 +152,7 @@ class PostgresEngine:
             await asyncio.wait(self._running)
         for task in self._tasks:
             await end(task)
+        await self._line.close()
         for pool in self._pools.values():
             await pool.close()
 
@@ -272,13 +278,12 @@ class PostgresEngine:
 
 
 class _Borrowed:
-    """A pool's connection for a block; not getting one means that nothing was written."""
+    """A pool's connection for a block; not getting one means that nothing was written. One that falls silent is hung up."""
 
-    __slots__ = ("_connection", "_pool")
+    __slots__ = ("_connection", "_deadline", "_pool")
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
-        self._connection: AsyncConnection | None = None
 
     async def __aenter__(self) -> AsyncConnection:
         try:
@@ -287,11 +292,12 @@ class _Borrowed:
             raise Unavailable(
                 "The database cannot be reached.", hint="Try again in a second; nothing was written."
             ) from error
+        self._deadline = asyncio.get_running_loop().call_later(SILENT_AFTER_S, hang_up, self._connection)
         return self._connection
 
     async def __aexit__(self, *_: object) -> None:
-        if self._connection is not None:
-            await self._pool.putconn(self._connection)
+        self._deadline.cancel()
+        await self._pool.putconn(self._connection)
 
 
 async def _bounded(connection: AsyncConnection) -> None:
@@ -322,5 +328,5 @@ def _pool(url: str, size: int) -> AsyncConnectionPool:
         open=False,
         timeout=5,
         configure=_bounded,
-        kwargs={"autocommit": True, "cursor_factory": AsyncRawCursor, "prepare_threshold": 0},
+        kwargs={"autocommit": True, "cursor_factory": AsyncRawCursor, "prepare_threshold": 0, "connect_timeout": 2},
     )

@@ -61,8 +61,9 @@ class SqliteEngine:
         self._on_broken = on_broken
         self._held = ExitStack()
         self._held.enter_context(take(path))
-        self._reader = connect(path)
-        self._reader.execute("PRAGMA query_only = ON")
+        self._writer = connect(path)
+        # Whoever closes last folds the log into the file, with syncs; a read-only one cannot, so that a broken file is left as it is.
+        self._reader = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, cached_statements=512)
         self._path = path
         self._loop = asyncio.get_running_loop()
         self._ready = threading.Condition()
@@ -125,7 +126,7 @@ class SqliteEngine:
             raise
 
     def _write_for_ever(self) -> None:
-        connection = connect(self._path)
+        connection = self._writer
         while True:
             with self._ready:
                 while not len(self._waiting) and not self._closing:
@@ -136,6 +137,8 @@ class SqliteEngine:
             if group:
                 answers = self._write(connection, group)
                 self._loop.call_soon_threadsafe(self._answer, group, answers)
+        if not self._broken:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
     def _write(self, connection: sqlite3.Connection, group: list[_Waiting]) -> list[Outcome | TenantryError]:

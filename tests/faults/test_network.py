@@ -1,0 +1,210 @@
+"""What the line to PostgreSQL can do to a node: fall silent, lose requests, lose answers, be torn. Each write is broken twice."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tenantry.app.config import Config
+from tenantry.app.node import Node
+from tenantry.cli.demo import ledger
+from tenantry.cli.demo.cluster import Cluster
+from tenantry.core.errors import AlreadyDone, Stale, TenantryError, Unavailable, Unknown
+from tenantry.journal.mark import MarkFile
+from tests.faults.storage import until
+from tests.faults.whole import Stored, in_postgres
+from tests.stand.databases import postgres_database
+from tests.stand.nodes import deployed, node_of
+from tests.stand.organizations import Organization, on, open_organization
+from tests.stand.wire import Wire
+
+_numbers = itertools.count(1)
+
+
+class Line(msgspec.Struct, frozen=True, eq=False):
+    """A node behind a line, another beside it, and the database itself."""
+
+    wire: Wire
+    acme: Organization
+    """As the node behind the line sees it."""
+
+    beside: Organization
+    """As a node sees it that reaches the database."""
+
+    database: str
+
+    @property
+    def node(self) -> Node:
+        """The node behind the line."""
+        return self.acme.node
+
+    def stored(self) -> Stored:
+        """What is there, and whole; without the balances, which follow."""
+        stored = in_postgres(self.database)(self.acme.id)
+        stored.check()
+        return msgspec.structs.replace(stored, balances=[])
+
+
+@pytest.fixture
+async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Line]:
+    name = f"line_{next(_numbers)}"
+    database = postgres_database(cluster, name)
+    config = await deployed(database, tmp_path / "state")
+    other = await deployed(database, tmp_path / "state_beside")
+    async with (
+        Wire(cluster.directory, tmp_path / "line") as wire,
+        node_of(other) as beside,
+        node_of(_through(config, cluster, wire)) as node,
+    ):
+        acme = await open_organization(node)
+        await asyncio.gather(*(acme.add_entry() for _ in range(16)))  # so that the node has connections to lose
+        yield Line(wire, acme, on(beside, acme), cluster.conninfo(name))
+        wire.heal()
+        wire.tear()
+
+
+def _through(config: Config, cluster: Cluster, wire: Wire) -> Config:
+    given = config.database
+    rerouted = {
+        name: getattr(given, name).replace(f"host={cluster.directory}", f"host={wire.folder}")
+        for name in ("app", "follower", "worker")
+    }
+    return msgspec.structs.replace(config, database=msgspec.structs.replace(given, **rerouted))
+
+
+async def test_ops_09_a_node_cut_from_the_database_stops_saying_yes_and_comes_back(line: Line) -> None:
+    """OPS-09: without a refusal from the network, `stale` within a second, yes again within a second of healing."""
+    alive, dead = await line.acme.issue("user_a"), await line.acme.issue("user_b")
+    await line.node.cuts.check(alive)
+    await line.node.cuts.check(dead)
+    line.wire.silence()
+
+    async def stale() -> bool:
+        try:
+            await line.node.cuts.check(alive)
+        except Stale:
+            return True
+        return False
+
+    assert await until(stale, 1.0, "a node that hears nothing says stale") <= 1.0
+    await line.beside.cut("user_b")
+    line.wire.heal()
+
+    async def yes() -> bool:
+        return not await stale()
+
+    assert await until(yes, 1.0, "a node whose line healed says yes") <= 1.0
+    with pytest.raises(TenantryError, match="ended"):
+        await line.node.cuts.check(dead)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["not stored", "stored but reported failed"])
+@pytest.mark.parametrize("what", ["add_entry", "add_member", "spend", "cut"])
+async def test_a_write_whose_connection_breaks_is_unknown_and_whole(line: Line, what: str, *, stored: bool) -> None:
+    async def write() -> None:
+        async with line.acme.begin() as w:
+            if what == "add_entry":
+                ledger.add_entry(w, "ledger_one", "cash", 5)
+            elif what == "add_member":
+                ledger.add_member(w, "one")
+            elif what == "spend":
+                ledger.spend(w, "one", 1)
+            else:
+                ledger.cut(w, "one")
+
+    def written(now: Stored) -> int:
+        rows = {"add_entry": now.entries, "add_member": now.members, "spend": now.vouchers, "cut": now.cuts}
+        return len(rows[what]) - had
+
+    had = 0
+    before = line.stored()
+    had = written(before)
+    if stored:
+        line.wire.lose_answers()
+    else:
+        line.wire.lose_requests()
+    writing = asyncio.ensure_future(write())
+
+    async def arrived() -> bool:
+        return written(line.stored()) == 1
+
+    if stored:
+        await until(arrived, 5, "the set reaches the database")
+    else:
+        await asyncio.wait({writing}, timeout=0.1)
+    line.wire.heal()
+    line.wire.tear()
+    try:
+        await asyncio.wait_for(writing, 5)
+    except TenantryError as error:
+        assert error.code == "outcome_unknown" or (not stored and error.code == "unavailable")  # noqa: PT017
+    else:
+        stored = True  # it had waited for a connection until the line was mended
+    after = line.stored()
+    assert written(after) == int(stored)
+    if not stored:
+        assert after == before
+
+    async def resent() -> bool:
+        try:
+            await write()
+        except AlreadyDone:
+            assert stored
+        except (Unknown, Unavailable):
+            return False
+        return True
+
+    await until(resent, 5, "a fresh connection")
+    assert written(line.stored()) == (2 if stored and what == "cut" else 1)
+
+
+async def test_a_caller_that_is_cancelled_leaves_all_or_nothing(line: Line) -> None:
+    for n in range(20):
+        writing = asyncio.ensure_future(line.acme.add_member(f"member{n}"))
+        await asyncio.wait({writing}, timeout=n * 0.0005)
+        writing.cancel()
+    await line.acme.add_entry()
+    line.stored()
+
+
+async def test_a_torn_line_is_mended_without_a_restart(line: Line) -> None:
+    for _ in range(5):
+        line.wire.tear()
+
+        async def works() -> bool:
+            try:
+                await line.acme.add_entry()
+            except TenantryError as error:
+                assert error.code in ("outcome_unknown", "unavailable")  # noqa: PT017
+                return False
+            return True
+
+        await until(works, 5, "writing over a fresh connection")
+    line.stored()
+
+
+@pytest.mark.long
+async def test_a_set_that_meets_a_silent_line_is_not_waited_for_without_end(line: Line) -> None:
+    line.wire.silence()
+    with pytest.raises(TenantryError) as refused:
+        async with asyncio.timeout(15):
+            await line.acme.add_entry()
+    assert refused.value.code in ("outcome_unknown", "unavailable")
+    line.wire.heal()
+
+
+async def test_a_node_that_missed_its_database_for_a_while_still_keeps_its_mark(line: Line, tmp_path: Path) -> None:
+    line.wire.silence()
+    await line.beside.add_entry()
+    await asyncio.wait({asyncio.ensure_future(line.node.engine.db_time_ms())})
+    line.wire.heal()
+    revision = (await line.beside.holdings()).head.rev
+
+    async def marked() -> bool:
+        mark = MarkFile(tmp_path / "state").read()
+        return mark is not None and any(seen.org == line.acme.id and seen.rev == revision for seen in mark.newest)
+
+    await until(marked, 5, "the mark names the newest change")
