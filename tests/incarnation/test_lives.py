@@ -145,9 +145,10 @@ async def test_aud_05_a_log_put_back_goes_on_with_the_event_that_admits_it(backu
         await _at(node, scope).add_member("lost")
         lost = (await node.journal.head(scope)).rev
     backups.restore()
-    for _ in range(2):
-        async with node_of(backups.config) as node:
-            rows = await _at(node, scope).reads.all(LEAF_ROWS, first=0, most=1_000)
+    async with node_of(backups.config):
+        pass
+    async with node_of(backups.config) as node:
+        rows = await _at(node, scope).reads.all(LEAF_ROWS, first=0, most=1_000)
     events = [msgspec.json.decode(row.body) for row in rows]
     told = [event["data"] for event in events if event["type"] == "incarnation.begun"]
     assert [(t["number"], t["reason"]) for t in told] == [(2, "restored")]
@@ -216,7 +217,9 @@ async def test_ops_08_a_promoted_standby_that_lost_commits_stops_the_nodes_and_b
     """OPS-08: a running node sees the other timeline, says yes no more and ends; its next start begins a new incarnation."""
     scope, credential = await _begun(backups)
     async with node_of(backups.config) as node:
-        await _at(node, scope).cut("user_1")
+        cut_at = await _at(node, scope).cut("user_1")
+        while node.following.applied(scope.org) < cut_at:
+            await node.engine.changed(0.01)
         await asyncio.to_thread(backups.promote)
         await asyncio.wait_for(node.ended.wait(), 15)
         with pytest.raises((Ended, Stale, Unavailable)):

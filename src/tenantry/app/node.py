@@ -110,9 +110,8 @@ async def open_node(
             await work.close()
         await node.following.close()
         await end(keeping)
-        if not ended.is_set():
-            with suppress(TenantryError, OSError):  # the mark stays a second behind, as after a kill
-                await marking.write()
+        with suppress(TenantryError, OSError):  # the mark stays a second behind, as after a kill
+            await (marking.remember() if ended.is_set() else marking.write())
         await engine.close()
 
 

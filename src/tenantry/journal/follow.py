@@ -191,6 +191,7 @@ class Following:
             except TenantryError:
                 self.failures += 1
             except _OtherLifeError:
+                self._lease.lose()
                 self._on_other_life()
                 return
 

@@ -20,6 +20,10 @@ class Lease:
         """A read of the changelog that began at `began` (boot time, seconds) has succeeded and is applied."""
         self._heard = began
 
+    def lose(self) -> None:
+        """What this node heard counts no more: the database lives another life."""
+        self._heard = None
+
     def age_ms(self) -> float:
         """Milliseconds since the last successful read began; infinite before the first."""
         return float("inf") if self._heard is None else (self._clock.boottime() - self._heard) * 1000

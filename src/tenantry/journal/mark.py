@@ -148,8 +148,17 @@ class Marking:
         rows = await self._engine.survey(ERASED, self._erased_since_ms)
         await asyncio.to_thread(self._list.add, [Destruction(org, subject) for org, subject, _ in rows])
         self._erased_since_ms = max([self._erased_since_ms, *(at - CLOCK_SKEW_MS for *_, at in rows)])
-        await asyncio.to_thread(self._file.write, msgspec.structs.replace(self._mark, newest=newest))
+        await self.remember()
         self._moved = newest != tuple(self._newest)
+
+    async def remember(self) -> None:
+        """Write the mark alone, as a node does whose database went away or lives another life.
+
+        Raises:
+            OSError: the state directory cannot be written.
+        """
+        mark = msgspec.structs.replace(self._mark, newest=tuple(self._newest))
+        await asyncio.to_thread(self._file.write, mark)
 
 
 def write_whole(path: Path, content: bytes) -> None:
