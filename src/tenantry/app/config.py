@@ -16,8 +16,6 @@ import msgspec
 from tenantry.core.errors import Invalid
 from tenantry.store import Database, PostgresUrls
 
-DEFAULT_PATH = Path("tenantry.toml")
-
 
 class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the data lies: either `file`, or the connection strings of PostgreSQL's roles."""
@@ -58,7 +56,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A directory of this node's own, outside the database and its backups: it holds the mark and the destruction list."""
 
     database: DatabaseConfig
+    """Where the data lies."""
+
     root_key: RootKeyConfig = RootKeyConfig()
+    """Where the root key is."""
+
     development: bool = False
     """Admit an http issuer on loopback, and a PostgreSQL that may lose what it acknowledged. Nothing else is relaxed."""
 

@@ -37,7 +37,7 @@ from tenantry.journal import (
 from tenantry.journal.mark import Destruction
 from tenantry.journal.schema import SCHEMA as JOURNAL
 from tenantry.keys.keyring import Keyring
-from tenantry.keys.root import local_root_key
+from tenantry.keys.root import LocalRootKey, local_root_key
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.store import Engine, Schema, open_store
 
@@ -115,6 +115,15 @@ async def open_node(
         await engine.close()
 
 
+def root_key(config: Config) -> LocalRootKey:
+    """The root key from where the configuration says it is.
+
+    Raises:
+        Unsafe: it is nowhere, in two places, readable by others, or no key.
+    """
+    return local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
+
+
 async def _check_in(
     config: Config, engine: Engine, clock: Clock, ids: IdSource, ended: asyncio.Event, derivers: Iterable[Deriver]
 ) -> Node:
@@ -122,8 +131,7 @@ async def _check_in(
     journal, lease, name = Journal(engine, clock, pulse), Lease(clock), ids.new("node")
     duties = Duties(engine, clock, name)
 
-    root = local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
-    keyring = Keyring(journal, clock, ids, root)
+    keyring = Keyring(journal, clock, ids, root_key(config))
     await keyring.check()
 
     async def destroy(entry: Destruction) -> None:

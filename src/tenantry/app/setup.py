@@ -9,9 +9,11 @@ from tenantry.app.config import Config
 from tenantry.app.node import ROOMS
 from tenantry.core import scopes
 from tenantry.core.clock import SystemClock
+from tenantry.core.errors import NotFound, Unsafe
 from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.core.principal import SYSTEM
-from tenantry.journal import Event, Journal, Pulse, Target, found, join
+from tenantry.journal import Event, Journal, Pulse, Target, foresee, found, join
+from tenantry.journal.incarnation import KNOWN
 from tenantry.journal.mark import MarkFile
 from tenantry.store import Schema, open_store, prepare
 
@@ -34,26 +36,47 @@ class SetUp(msgspec.Struct, frozen=True):
 async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS) -> SetUp:
     """Bring database and state directory to where `open_node` can begin; doing it again changes nothing.
 
-    A node that has a mark keeps it: `check_in` holds it against the database, and so finds a restored one out.
+    Without the migrator's connection string nothing is migrated; an older database is then refused. A node that has a mark
+    keeps it: `check_in` holds it against the database, and so finds a restored one out.
 
     Raises:
-        Unsafe: a server holds the database file, or a role could bypass row security.
+        Unsafe: a server holds the database file, a role could bypass row security, or this node has seen another deployment.
         Unavailable: PostgreSQL cannot be reached.
     """
     rooms = tuple(rooms)
     clock = SystemClock()
-    Path(config.state).mkdir(mode=0o700, parents=True, exist_ok=True)
-    migrations = await prepare(config.where(), rooms)
-    engine = await open_store(config.where(), rooms, clock, development=config.development, on_broken=lambda: None)
+    state = Path(config.state)
+    joined_before = _mark_file(state).read() is not None
+    where = config.where()
+    migrations = await prepare(where, rooms) if where.file is not None or where.migrator_url else []
+    engine = await open_store(where, rooms, clock, development=config.development, on_broken=lambda: None)
     try:
+        if joined_before and not await engine.survey(KNOWN):
+            raise Unsafe(
+                "The database holds no deployment, but this node has seen one: it was lost or replaced.",
+                hint="Restore a backup; to begin anew, use an empty state directory.",
+            )
         fresh = await found(engine, IdSource(clock), clock, config.issuer)
-        if fresh:
-            async with Journal(engine, clock, Pulse()).begin(scopes.of_platform(), SYSTEM) as w:
-                w.open_log()
-                w.record(DeploymentFounded(PLATFORM, config.issuer))
-        joined = MarkFile(Path(config.state)).read() is None
-        if joined:
-            await join(engine, Path(config.state))
+        await _open_log(Journal(engine, clock, Pulse()), config.issuer)
+        if joined_before:
+            await foresee(engine, state, config.issuer)  # refuses the mark of another deployment
+        else:
+            await join(engine, state)
     finally:
         await engine.close()
-    return SetUp(migrations, fresh, joined)
+    return SetUp(migrations, fresh, joined=not joined_before)
+
+
+async def _open_log(journal: Journal, issuer: str) -> None:
+    """Begin the platform's log, unless an earlier run did."""
+    try:
+        await journal.head(scopes.of_platform())
+    except NotFound:
+        async with journal.begin(scopes.of_platform(), SYSTEM) as w:
+            w.open_log()
+            w.record(DeploymentFounded(PLATFORM, issuer))
+
+
+def _mark_file(state: Path) -> MarkFile:
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return MarkFile(state)

@@ -2,6 +2,6 @@
 
 import sys
 
-from tenantry.cli.main import main
+from tenantry.cli.commands import main
 
 sys.exit(main())

@@ -3,7 +3,6 @@
 A check returns its finding; a refusal that it meets on the way is the finding.
 """
 
-import os
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 from pathlib import Path
@@ -11,12 +10,16 @@ from pathlib import Path
 import msgspec
 
 from tenantry.app.config import Config
-from tenantry.app.node import ROOMS
+from tenantry.app.node import ROOMS, root_key
+from tenantry.audit.schema import UNSEQUENCED
 from tenantry.core.clock import SystemClock, iso
 from tenantry.core.errors import TenantryError, Unavailable
-from tenantry.core.limits import CLOCK_SKEW_MS
+from tenantry.core.ids import PLATFORM
+from tenantry.core.limits import CLOCK_SKEW_MS, PAGE_ROWS
 from tenantry.journal import foresee
-from tenantry.keys.root import local_root_key
+from tenantry.journal.pulse import BACKLOG_MS
+from tenantry.keys.envelope import unwrap_data_key
+from tenantry.keys.schema import NEWEST_DATA_KEY
 from tenantry.store import Dialects, Engine, Survey, open_store
 from tenantry.store.integrity import TABLES, damage_of
 from tenantry.store.open import VERSIONS
@@ -53,14 +56,14 @@ async def examine(config: Config) -> list[Check]:
     Raises:
         Unavailable: the database cannot be reached.
     """
-    checks = [_root_key(config)]
     try:
         # Durability is a finding of its own here; whatever else would void a promise still refuses.
         engine = await open_store(config.where(), ROOMS, SystemClock(), development=True, on_broken=lambda: None)
     except TenantryError as error:
         if type(error) is Unavailable:
             raise
-        return [*checks, _refused("database", error)]
+        return [_refused("database", error)]
+    checks: list[Check] = []
     try:
         look = _Look(config, engine, await engine.facts())
         for name, check in CHECKS:
@@ -71,14 +74,6 @@ async def examine(config: Config) -> list[Check]:
     finally:
         await engine.close()
     return checks
-
-
-def _root_key(config: Config) -> Check:
-    try:
-        key = local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
-    except TenantryError as error:
-        return _refused("root key", error)
-    return Check("root key", Status.OK, key.id)
 
 
 async def _engine(look: _Look) -> AsyncIterator[Check]:
@@ -157,6 +152,38 @@ _INCARNATION = "SELECT number, at, reason FROM incarnations ORDER BY number DESC
 INCARNATION = Survey("doctor_incarnation", Dialects(_INCARNATION, _INCARNATION), role="app")
 
 
+async def _root_key(look: _Look) -> AsyncIterator[Check]:
+    key = root_key(look.config)
+    rows = await look.engine.read(NEWEST_DATA_KEY, PLATFORM, {})
+    if rows:
+        await unwrap_data_key(key, rows[0].wrapped, PLATFORM, rows[0].version)
+    said = "it opens what it sealed" if rows else "nothing is sealed yet"
+    yield Check("root key", Status.OK, f"{key.id}, {said}")
+
+
+async def _audit_log(look: _Look) -> AsyncIterator[Check]:
+    now_ms = SystemClock().now_ms()
+    newest_ms, until_ms = (await look.engine.survey(SEQUENCED))[0]
+    waiting = len(await look.engine.survey(UNSEQUENCED, "", PAGE_ROWS))
+    age = f"the newest checkpoint is {(now_ms - newest_ms) / 1000:.0f} s old" if newest_ms else "no checkpoint yet"
+    if not waiting:
+        yield Check("audit log", Status.OK, f"every log is under a checkpoint; {age}")
+    elif until_ms is not None and now_ms <= until_ms:
+        yield Check("audit log", Status.OK, f"logs with events of the last second: {waiting}; {age}")
+    else:
+        late = until_ms is not None and now_ms > until_ms + BACKLOG_MS and look.engine.dialect == "postgres"
+        yield Check(
+            "audit log",
+            Status.FAIL if late else Status.WARN,
+            f"logs that wait for a checkpoint: {waiting}, and no node is at it; {age}",
+            "Start a server; if one runs, bring back its root key or KMS: nodes refuse changes meanwhile.",
+        )
+
+
+_SEQUENCED = "SELECT (SELECT max(at) FROM audit_checkpoints), (SELECT until FROM duties WHERE name = 'sequence')"
+SEQUENCED = Survey("doctor_sequenced", Dialects(_SEQUENCED, _SEQUENCED), role="worker")
+
+
 async def _integrity(look: _Look) -> AsyncIterator[Check]:
     if look.engine.dialect != "sqlite":
         return
@@ -170,11 +197,13 @@ async def _integrity(look: _Look) -> AsyncIterator[Check]:
 
 CHECKS: tuple[tuple[str, Callable[[_Look], AsyncIterator[Check]]], ...] = (
     ("database", _engine),
+    ("root key", _root_key),
     ("integrity", _integrity),
     ("durability", _durability),
     ("clock", _clock),
     ("schema", _schema),
     ("incarnation", _incarnation),
+    ("audit log", _audit_log),
 )
 
 

@@ -8,13 +8,22 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 from rich.console import Console
+from rich.markup import escape
 
 from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig, load, to_toml
+from tenantry.app.node import root_key
 from tenantry.app.setup import set_up
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
 from tenantry.core.errors import AlreadyDone, Invalid
-from tenantry.keys.root import ENVIRONMENT, generate, local_root_key
+from tenantry.keys.root import ENVIRONMENT, generate
 from tenantry.store import PostgresUrls, Roles, make_roles, plan_roles
+
+
+class Made(msgspec.Struct, frozen=True):
+    """One thing that was not there before."""
+
+    what: str
+    name: str
 
 
 class Initialized(msgspec.Struct, frozen=True):
@@ -22,7 +31,7 @@ class Initialized(msgspec.Struct, frozen=True):
 
     config: str
     issuer: str
-    made: list[str]
+    made: list[Made]
 
 
 def init(
@@ -54,84 +63,84 @@ def init(
 
     Run again, it makes what is missing, such as a migration of a newer version, and changes nothing else.
     """
-    made: list[str] = []
+    made: list[Made] = []
     if not config.exists():
         if not issuer:
             raise Invalid("A new deployment needs its address.", hint="Add --issuer https://id.example.com.")
         if database is not None and postgres:
             raise Invalid("A deployment has one database.", hint="Give --database or --postgres.")
-        fresh = asyncio.run(_fresh(config, issuer, database, postgres, state, development))
+        folder = config.absolute().parent
+        where = DatabaseConfig(file=str((database or folder / "tenantry.db").absolute()))
+        if postgres:
+            where = asyncio.run(_on_postgres(postgres))
+        fresh = _configuration(folder, issuer, where, state or folder / "state", development=development)
         made += _root_key(fresh) + _write(config, fresh)
     given = load(config)
     _same("issuer", issuer, given.issuer)
     _same("database", str(database.absolute()) if database else "", given.database.file)
     _same("state", str(state.absolute()) if state else "", given.state)
-    local_root_key(Path(given.root_key.file) if given.root_key.file else None, os.environ)
+    root_key(given)  # refuses one that others may read
+    if given.database.file:
+        Path(given.database.file).parent.mkdir(parents=True, exist_ok=True)
     made += asyncio.run(_set_up(given, postgres))
     done = Initialized(str(config), given.issuer, made)
     answer(done, lambda console: _draw(console, done), as_json=json)
 
 
-async def _fresh(
-    path: Path, issuer: str, database: Path | None, postgres: str, state: Path | None, development: bool
-) -> Config:
+async def _on_postgres(url: str) -> DatabaseConfig:
+    """The roles that will be made, with their passwords; makes nothing."""
+    roles = await plan_roles(url)
+    urls = roles.urls
+    return DatabaseConfig(app=urls.app, follower=urls.follower, worker=urls.worker, migrator=roles.migrator_url)
+
+
+def _configuration(folder: Path, issuer: str, database: DatabaseConfig, state: Path, *, development: bool) -> Config:
     """The configuration of a new deployment; makes nothing."""
-    folder = path.absolute().parent
-    where = DatabaseConfig(file=str((database or folder / "tenantry.db").absolute()))
-    if postgres:
-        roles = await plan_roles(postgres)
-        where = DatabaseConfig(
-            app=roles.urls.app, follower=roles.urls.follower, worker=roles.urls.worker, migrator=roles.migrator_url
-        )
     in_environment = ENVIRONMENT in os.environ
+    where = RootKeyConfig(file="" if in_environment else str(folder / "root.key"), environment=in_environment)
     try:
         return Config(
-            issuer=issuer,
-            state=str((state or folder / "state").absolute()),
-            database=where,
-            root_key=RootKeyConfig(file="" if in_environment else str(folder / "root.key"), environment=in_environment),
-            development=development,
+            issuer=issuer, state=str(state.absolute()), database=database, root_key=where, development=development
         )
     except ValueError as error:
         raise Invalid(f"{issuer!r} cannot be used: {error}.") from error
 
 
-def _root_key(config: Config) -> list[str]:
+def _root_key(config: Config) -> list[Made]:
     """The root key comes first: a configuration that names none would be of no use, a key without one does no harm."""
     path = Path(config.root_key.file)
     if config.root_key.environment or path.exists():
         return []
     path.parent.mkdir(parents=True, exist_ok=True)
     generate(path)
-    return [f"root key {path}"]
+    return [Made("root key", str(path))]
 
 
-def _write(path: Path, config: Config) -> list[str]:
+def _write(path: Path, config: Config) -> list[Made]:
     """It holds passwords, and comes before the roles that have them, so that a crash between loses none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(to_toml(config))
         file.flush()
         os.fsync(file.fileno())
-    return [f"configuration {path}"]
+    return [Made("configuration", str(path))]
 
 
-async def _set_up(config: Config, postgres: str) -> list[str]:
-    made: list[str] = []
+async def _set_up(config: Config, postgres: str) -> list[Made]:
+    made: list[Made] = []
     given = config.database
     if postgres:
         if not given.migrator:
             raise AlreadyDone("The configuration names no migrator of PostgreSQL.", hint="Run without --postgres.")
         roles = Roles(PostgresUrls(given.app, given.follower, given.worker), given.migrator)
-        made += [f"role {name}" for name in await make_roles(postgres, roles)]
-    if given.file:
-        Path(given.file).parent.mkdir(parents=True, exist_ok=True)
+        made += [Made("role", name) for name in await make_roles(postgres, roles)]
     done = await set_up(config)
-    made += [f"migration {title}" for title in done.migrations]
+    made += [Made("migration", title) for title in done.migrations]
     if done.founded:
-        made.append(f"deployment {config.issuer}")
+        made.append(Made("deployment", config.issuer))
     if done.joined:
-        made.append(f"state {config.state}")
+        made.append(Made("state", config.state))
     return made
 
 
@@ -145,11 +154,10 @@ def _same(what: str, asked: str, configured: str) -> None:
 
 def _draw(console: Console, done: Initialized) -> None:
     if not done.made:
-        console.print(f"Nothing to do: {done.issuer} is set up ([bold]{done.config}[/]).")
+        console.print(f"Nothing to do: {done.issuer} is set up ([bold]{escape(done.config)}[/]).")
         return
     for thing in done.made:
-        what, _, which = thing.partition(" ")
-        console.print(f"  [green]made[/]  {what:<14} {which}", soft_wrap=True)
+        console.print(f"  [green]made[/]  {thing.what:<14} {escape(thing.name)}", soft_wrap=True)
     console.print(
         f"\n[bold]{done.issuer}[/] is set up. Keep the root key in a backup of its own: without it, nothing sealed can be read."
     )

@@ -10,13 +10,13 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from tenantry.app.config import DEFAULT_PATH
-
-ConfigPath = Annotated[Path, Parameter(name="--config", env_var="TENANTRY_CONFIG", help="The configuration.")]
+ConfigPath = Annotated[
+    Path, Parameter(name="--config", env_var="TENANTRY_CONFIG", show_default=True, help="The configuration.")
+]
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="Answer in JSON, as in a pipe, though this is a terminal.")
 ]
-DEFAULT_CONFIG = DEFAULT_PATH
+DEFAULT_CONFIG = Path("tenantry.toml")
 
 
 def answers_json(asked: bool) -> bool:
@@ -38,20 +38,22 @@ def write_json(record: msgspec.Struct) -> None:
     sys.stdout.flush()
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """What stderr tells a program of a refusal."""
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stderr tells of a refusal: its code, why, and what to do next; of a failed proof also its kind and first bad index."""
 
     error: str
     message: str
-    hint: str
+    hint: str = ""
+    kind: str = ""
+    index: int | None = None
 
 
-def fail(code: str, message: str, hint: str, *, as_json: bool) -> None:
-    """Say on stderr what was refused, by its code, why, and what to do next."""
+def fail(failure: Failure, *, as_json: bool) -> None:
+    """Say on stderr what was refused."""
     if as_json:
-        sys.stderr.write(msgspec.json.encode(Failure(code, message, hint)).decode() + "\n")
+        sys.stderr.write(msgspec.json.encode(failure).decode() + "\n")
         return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("refused", "bold red"), " ", (code, "bold"), " ", message))
-    if hint:
-        console.print(Text.assemble((" next", "bold"), f"   {hint}"))
+    console.print(Text.assemble(("refused", "bold red"), " ", (failure.error, "bold"), " ", failure.message))
+    if failure.hint:
+        console.print(Text.assemble(("   next", "bold"), f" {failure.hint}"))

@@ -101,7 +101,7 @@ class Cluster:
     def create_database(self, name: str) -> None:
         """Make an empty database."""
         command = [self._bin / "createdb", "-h", str(self.directory), "-U", "postgres", name]
-        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
         if said.returncode != 0:
             raise ClusterError(f"The database {name} could not be made:\n{said.stderr}")
 
@@ -163,7 +163,7 @@ class Cluster:
 
     def _popen(self, command: list[str], log: BinaryIO, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         program, *arguments = command
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - PostgreSQL's own programs
             [self._bin / program, *arguments],
             env=dict(env),
             cwd=self.directory,

@@ -20,6 +20,7 @@ import uvloop
 
 from tenantry.app.config import load
 from tenantry.app.node import ROOMS, Node, open_node
+from tenantry.audit.log import export, last_checkpoint
 from tenantry.cli.demo import ledger
 from tenantry.core.errors import TenantryError
 from tenantry.core.principal import SYSTEM, Principal
@@ -107,6 +108,21 @@ async def _entry(node: Node, c: Command) -> Answer:
     return {"entry": msgspec.to_builtins(entry)}
 
 
+async def _export(node: Node, c: Command) -> Answer:
+    """The log of an organization, into a folder, up to its newest checkpoint."""
+    scope = ledger.scope_of(c["org"])
+    keys = await node.checkpoint_keys.published(c["org"])
+    checkpoint = await export(node.journal, scope, SYSTEM, Path(c["out"]), keys)
+    return {"size": checkpoint.size, "keys": msgspec.to_builtins(keys)}
+
+
+async def _sequenced(node: Node, c: Command) -> Answer:
+    """How many events of an organization are under a checkpoint, of how many."""
+    reads = node.journal.reads(ledger.scope_of(c["org"]))
+    size = (await last_checkpoint(reads)).size
+    return {"size": size, "leaves": (await node.journal.head(ledger.scope_of(c["org"]))).leaves}
+
+
 async def _look(node: Node, c: Command) -> Answer:
     """Everything the ledger of an organization holds, from the primary."""
     reads = node.journal.reads(ledger.scope_of(c["org"]))
@@ -141,6 +157,8 @@ DO: dict[str, Callable[[Node, Command], Awaitable[Answer]]] = {
     "check": _check,
     "silent": _silent,
     "entry": _entry,
+    "export": _export,
+    "sequenced": _sequenced,
     "look": _look,
     "state": _state,
 }

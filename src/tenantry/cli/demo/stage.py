@@ -13,6 +13,7 @@ from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
 from tenantry.cli.demo.driver import NodeProcess, node_process
 from tenantry.cli.demo.play import accepted, expect
+from tenantry.cli.demo.tamper import Exports
 from tenantry.core.clock import SystemClock
 from tenantry.core.ids import IdSource
 from tenantry.keys.root import generate
@@ -31,6 +32,7 @@ class Stage:
         self.clock = SystemClock()
         self.ids = IdSource(self.clock)
         self.nodes: list[NodeProcess] = []
+        self.exports: Exports
         self.acme = self.globex = self.initech = ""
         """Two organizations on PostgreSQL, one on SQLite."""
         self._running = AsyncExitStack()

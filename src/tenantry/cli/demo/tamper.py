@@ -29,6 +29,8 @@ class Exports(msgspec.Struct, frozen=True):
     theirs: Path
     keys: Sequence[PublishedKey]
     held: bytes
+    signer: Signer
+    """The log's own key: what an operator gone bad would have."""
 
 
 Way = Callable[[Path, Exports], None]
@@ -66,12 +68,6 @@ def _deleted(folder: Path, _: Exports) -> None:
 def _inserted(folder: Path, _: Exports) -> None:
     lines = _lines(folder)
     lines.insert(3, lines[3].replace(b'"outcome":"', b'"outcome":"never_'))
-    _write_lines(folder, lines)
-
-
-def _repeated(folder: Path, _: Exports) -> None:
-    lines = _lines(folder)
-    lines.insert(3, lines[2])
     _write_lines(folder, lines)
 
 
@@ -123,15 +119,9 @@ def _moved_person(folder: Path, _: Exports) -> None:
     _write_lines(folder, lines)
 
 
-def _other_hash(folder: Path, _: Exports) -> None:
-    content = bytearray((folder / HASHES).read_bytes())
-    content[2 * HASH_BYTES] ^= 1
-    (folder / HASHES).write_bytes(content)
-
-
-def _with_its_hash(folder: Path, _: Exports) -> None:
+def _with_its_hash(folder: Path, exports: Exports) -> None:
     """An event changed, and its hash in the file of hashes with it."""
-    _changed(folder, _)
+    _changed(folder, exports)
     (folder / HASHES).write_bytes(b"".join(_leaf_hashes(folder)))
 
 
@@ -142,24 +132,23 @@ def _other_root(folder: Path, _: Exports) -> None:
 
 
 def _unsigned(folder: Path, _: Exports) -> None:
-    text, _, _ = (folder / CHECKPOINT).read_bytes().partition(b"\n\n")
+    text = (folder / CHECKPOINT).read_bytes().partition(b"\n\n")[0]
     (folder / CHECKPOINT).write_bytes(text + b"\n\n")
 
 
-def _forked(folder: Path, exports: Exports) -> None:
-    """History written anew from an event on, hashes, root, manifest and all, under a key of its own with the log's name."""
-    _with_its_hash(folder, exports)
-    frontier = Frontier()
-    hashes = _leaf_hashes(folder)
-    frontier.extend(b"".join(hashes))
-    before = _checkpoint(folder)
+def _keys_swapped(folder: Path, exports: Exports) -> None:
+    """History written anew under a key of the log's name, which is the one published with it."""
     key = Ed25519PrivateKey.generate()
-    public = key.public_key().public_bytes_raw()
-    forged = Checkpoint(before.origin, before.size, frontier.root())
-    (folder / CHECKPOINT).write_bytes(sign_checkpoint(forged, [Signer(before.origin, public, key.sign)]))
+    signer = Signer(_checkpoint(folder).origin, key.public_key().public_bytes_raw(), key.sign)
+    _rewrite(folder, exports, signer)
     published = json.loads((folder / KEYS).read_bytes())
-    published[0]["vkey"] = Verifier(before.origin, public).vkey
+    published[0]["vkey"] = Verifier(signer.name, signer.public_key).vkey
     (folder / KEYS).write_text(json.dumps(published))
+
+
+def _forked(folder: Path, exports: Exports) -> None:
+    """History written anew by whoever holds the log's own key."""
+    _rewrite(folder, exports, exports.signer)
 
 
 def _older(folder: Path, exports: Exports) -> None:
@@ -181,7 +170,6 @@ WAYS: tuple[tuple[str, Way], ...] = (
     ("an amount changed", _changed),
     ("an event deleted", _deleted),
     ("an event inserted", _inserted),
-    ("an event repeated", _repeated),
     ("two events swapped", _swapped),
     ("the tail cut off", _cut_short),
     ("an event renumbered", _renumbered),
@@ -191,16 +179,26 @@ WAYS: tuple[tuple[str, Way], ...] = (
     ("a salt changed", _other_salt),
     ("personal data changed", _other_person),
     ("personal data moved to another event", _moved_person),
-    ("a hash changed", _other_hash),
     ("an event and its hash changed", _with_its_hash),
     ("the checkpoint's root changed", _other_root),
     ("the checkpoint's signature stripped", _unsigned),
-    ("history forked under a key of its own", _forked),
+    ("history written anew, the keys swapped", _keys_swapped),
+    ("history written anew by whoever holds the log's key", _forked),
     ("an older export passed off as the newest", _older),
     ("the manifest changed", _manifest),
     ("another organization's export passed off as this one's", _other_log),
 )
 """Each way by what it does, in words."""
+
+
+def _rewrite(folder: Path, exports: Exports, signer: Signer) -> None:
+    """Another history of the same size, sound in itself: event, hashes, root and signature."""
+    _with_its_hash(folder, exports)
+    frontier = Frontier()
+    frontier.extend(b"".join(_leaf_hashes(folder)))
+    before = _checkpoint(folder)
+    forged = sign_checkpoint(Checkpoint(before.origin, before.size, frontier.root()), [signer])
+    (folder / CHECKPOINT).write_bytes(forged)
 
 
 def _lines(folder: Path) -> list[bytes]:
@@ -218,7 +216,7 @@ def _replace(path: Path, pattern: bytes, by: bytes) -> None:
 
 
 def _checkpoint(folder: Path) -> Checkpoint:
-    text, _, _ = (folder / CHECKPOINT).read_text().partition("\n\n")
+    text = (folder / CHECKPOINT).read_text().partition("\n\n")[0]
     return parse_checkpoint(text + "\n")
 
 

@@ -1,21 +1,13 @@
-"""Which commands there are, and what becomes of a refusal: one line a fact on stderr, and an exit status.
-
-| status | means |
-|---|---|
-| 0 | done |
-| 1 | refused: the sentence says why and what to do next |
-| 2 | the command line or the configuration is not of the form asked for |
-| 3 | the database, or something else outside, cannot be reached |
-| 4 | a proof failed |
-"""
+"""Which commands there are, and what becomes of a refusal: its code, why and what to do next on stderr, and an exit status."""
 
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from tenantry import __version__
-from tenantry.cli.output import fail
+from tenantry.audit import proof as audit_proof
+from tenantry.cli.output import Failure, fail
 from tenantry.core.errors import (
     Damaged,
     Invalid,
@@ -27,6 +19,13 @@ from tenantry.core.errors import (
     Upstream,
 )
 
+MEANINGS = {
+    0: "done",
+    1: "refused: the sentence says why",
+    2: "the command line, the configuration or another input is not of the form asked for",
+    3: "the database, or something else outside, cannot be reached or cannot take it now",
+    4: "a proof failed",
+}
 USAGE = 2
 INTERRUPTED = 130
 STATUSES: tuple[tuple[type[TenantryError], int], ...] = (
@@ -46,6 +45,7 @@ app = App(
     help="The enterprise identity stack for AI applications.",
     version=f"tenantry {__version__}",
     help_format="markdown",
+    default_parameter=Parameter(show_default=False),
     result_action="return_value",
 )
 audit = App(name="audit", help="Take an organization's log out, and verify what was taken out.")
@@ -61,16 +61,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
+    if not given or {"--help", "-h"} & set(given):
+        _load(app)
     try:
         return app(given, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        fail("usage", str(error), "Add --help to see what is possible.", as_json=as_json)
+        fail(Failure("usage", str(error), "Add --help to see what is possible."), as_json=as_json)
         return USAGE
     except TenantryError as error:
-        fail(error.code, error.message, error.hint, as_json=as_json)
+        fail(_told(error), as_json=as_json)
         return status(error)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _load(commands: App) -> None:
+    """Load every command, so that help can say what each does."""
+    for name in commands:
+        if not name.startswith("-"):
+            _load(commands[name])
+
+
+def _told(error: TenantryError) -> Failure:
+    if isinstance(error, audit_proof.ProofFailed):
+        return Failure(error.code, error.message, error.hint, error.kind, error.index)
+    return Failure(error.code, error.message, error.hint)
 
 
 def status(error: TenantryError) -> int:

@@ -1,0 +1,77 @@
+"""`tenantry audit export` and `verify`: what was taken out is proved without the deployment."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+PLATFORM = "org_" + "0" * 26
+NOBODY = "org_01JDB1V7E8F9G0H1J2K3M4N5P6"
+
+
+@pytest.fixture
+def out(deployed: Shell) -> Path:
+    """The platform's log, taken out."""
+    assert deployed("audit", "export", "--org", PLATFORM, "--out", "out").status == 0
+    return deployed.folder / "out"
+
+
+def test_an_export_verifies_and_one_that_was_changed_does_not(deployed: Shell, out: Path) -> None:
+    sound = deployed("audit", "verify", out)
+    assert (sound.status, sound.answer["org"]) == (0, PLATFORM)
+    assert sound.answer["size"] > 0
+    events = out / "events.jsonl"
+    events.write_bytes(events.read_bytes().replace(b"founded", b"fOunded", 1))
+    changed = deployed("audit", "verify", out, "--json")
+    assert (changed.status, changed.out) == (4, "")
+    failure = json.loads(changed.err)
+    assert (failure["error"], failure["kind"], failure["index"]) == ("proof_failed", "changed", 0)
+
+
+def test_the_sentence_for_a_person_names_the_first_bad_event_and_its_kind(deployed: Shell, out: Path) -> None:
+    events = out / "events.jsonl"
+    events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:-1]))
+    cut_short = deployed.on_terminal("audit", "verify", out)
+    last = deployed("audit", "verify", out).err
+    assert cut_short.status == 4
+    assert "truncated at index" in last
+
+
+def test_a_log_that_ends_before_a_kept_checkpoint_is_found_out(deployed: Shell, out: Path) -> None:
+    assert deployed("audit", "export", "--org", PLATFORM, "--out", "later").status == 0
+    kept = shutil.copy(deployed.folder / "later" / "checkpoint", deployed.folder / "kept")
+    assert deployed("audit", "verify", "later", "--against", kept).status == 0
+    assert deployed("audit", "verify", "later", "--against", out / "checkpoint").answer["held"] > 0
+    behind = deployed("audit", "verify", out, "--against", kept, "--json")
+    assert (behind.status, json.loads(behind.err)["kind"]) == (4, "behind")
+
+
+def test_an_export_signed_by_other_keys_than_the_published_ones_is_refused(deployed: Shell, out: Path) -> None:
+    keys = deployed.folder / "keys.json"
+    shutil.copy(out / "keys.json", keys)
+    own = deployed("audit", "verify", out, "--keys", keys)
+    assert (own.status, own.answer["keys_enclosed"]) == (0, False)
+    keys.write_text("[]")
+    assert deployed("audit", "verify", out, "--keys", keys).status == 4
+
+
+def test_an_organization_that_does_not_exist_has_no_log(deployed: Shell) -> None:
+    for unknown in (NOBODY, "nonsense"):
+        refused = deployed("audit", "export", "--org", unknown, "--out", "out")
+        assert refused.status == 1
+        assert "not_found" in refused.err
+        assert not (deployed.folder / "out").exists()
+
+
+def test_an_export_never_mixes_with_what_is_there(deployed: Shell, out: Path) -> None:
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert deployed("audit", "export", "--org", PLATFORM, "--out", out).status == 1
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_that_is_not_there_is_a_mistake_and_no_failed_proof(deployed: Shell, out: Path) -> None:
+    assert deployed("audit", "verify", "nowhere").status == 2
+    assert deployed("audit", "verify", out, "--against", "nowhere").status == 2
