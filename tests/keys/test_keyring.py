@@ -50,7 +50,9 @@ async def test_ops_15_rotation_publishes_first_signs_later_and_verifies_througho
         for key in (old, new):
             found = verification_key(published, key.public.kid(), RECEIPTS, clock.now_ms())
             assert found.id == key.public.id
-        while (node.pulse.sequenced_until_ms or 0) < clock.now_ms():  # an hour went by: the duty is taken up again first
+        while (
+            node.pulse.sequenced_until_ms or 0
+        ) < clock.now_ms():  # an hour went by: the duty is taken up again first
             await node.engine.changed(0.01)
         await ring.roll_back(RECEIPTS, ES256, SYSTEM)
         assert (await ring.signing(RECEIPTS, ES256)).public.id == old.public.id

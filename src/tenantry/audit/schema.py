@@ -75,9 +75,7 @@ _LEVELS = " UNION ALL ".join(f"SELECT {level} AS level" for level in range(8))
 EDGE = Read(
     "audit_edge",
     TileRow,
-    "SELECT t.level, t.n, t.hashes FROM ("
-    + " UNION ALL ".join(f"SELECT {level} AS level" for level in range(8))
-    + ") AS l "
+    f"SELECT t.level, t.n, t.hashes FROM ({_LEVELS}) AS l "  # noqa: S608
     "JOIN audit_tiles t ON t.org = :org AND t.level = l.level AND t.n = (:size >> CAST(8 * (l.level + 1) AS integer))",
     {"size": int},
 )
