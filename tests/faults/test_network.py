@@ -199,7 +199,7 @@ async def test_a_set_that_meets_a_silent_line_is_not_waited_for_without_end(line
 async def test_a_node_that_missed_its_database_for_a_while_still_keeps_its_mark(line: Line, tmp_path: Path) -> None:
     line.wire.silence()
     await line.beside.add_entry()
-    await asyncio.wait({asyncio.ensure_future(line.node.engine.db_time_ms())})
+    await asyncio.gather(line.node.engine.db_time_ms(), return_exceptions=True)
     line.wire.heal()
     revision = (await line.beside.holdings()).head.rev
 

@@ -59,6 +59,7 @@ class Working:
         self._kicked: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._duty: Duty | None = None
+        self._renewed = 0.0
         self.failures: dict[str, TenantryError] = {}
 
     def apply(self, change: Change) -> None:
@@ -99,6 +100,7 @@ class Working:
         while True:
             try:
                 await self._work.ready()
+                self._renewed = self._clock.boottime()
                 self._duty = await self._duties.take(self._work.name)
                 await self._hold(self._duty)
             except TenantryError:
@@ -106,16 +108,22 @@ class Working:
             await asyncio.sleep(DUTY_MS / 1000 / 3)
 
     async def _hold(self, duty: Duty) -> None:
-        self._kicked |= {org async for org in self._work.backlog()}
-        renewed = self._clock.boottime()
+        async for org in self._work.backlog():
+            self._kicked.add(org)
         while True:
+            await self._renew(duty)
             for org in sorted(self._kicked):
                 self._kicked.discard(org)
                 await self._one(org, duty)
-            if (self._clock.boottime() - renewed) * 1000 > DUTY_MS / 3:
-                await self._duties.renew(duty)
-                renewed = self._clock.boottime()
+                await self._renew(duty)
             await asyncio.sleep(self._work.beat_ms / 1000)
+
+    async def _renew(self, duty: Duty) -> None:
+        """Hold the duty on, counted from before it was asked for: an answer may have taken its time."""
+        now = self._clock.boottime()
+        if (now - self._renewed) * 1000 > DUTY_MS / 3:
+            await self._duties.renew(duty)
+            self._renewed = now
 
     async def _one(self, org: str, duty: Duty) -> None:
         try:
