@@ -15,13 +15,13 @@ import msgspec
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import AlreadyDone, Unsafe
-from tenantry.core.ids import IdSource
+from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.core.limits import PAGE_ROWS
 from tenantry.journal.duties import Duties, Duty
 from tenantry.journal.event import Event, Target
 from tenantry.journal.journal import Journal
 from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, Seen, seen
-from tenantry.journal.schema import CHANGES, DEPLOYMENT, INCARNATIONS, MOVE_CURSOR
+from tenantry.journal.schema import CHANGES, CURSOR_OF, DEPLOYMENT, INCARNATIONS, MOVE_CURSOR
 from tenantry.store import Dialects, Engine, Program, Statement, Step, Survey
 
 DUTY = "incarnation"
@@ -42,11 +42,15 @@ PLACE = Survey(
 _UNTOLD = """
 SELECT h.org, coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0),
   coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
-FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name} WHERE k.org IS NULL ORDER BY h.org LIMIT {most}
+FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name} WHERE k.org IS NULL
+ORDER BY h.org = '{platform}', h.org LIMIT {most}
 """
 UNTOLD = Survey(
     "untold",
-    Dialects(_UNTOLD.format(name="?1", most="?2"), _UNTOLD.format(name="$1::text", most="$2::bigint")),
+    Dialects(
+        _UNTOLD.format(name="?1", most="?2", platform=PLATFORM),
+        _UNTOLD.format(name="$1::text", most="$2::bigint", platform=PLATFORM),
+    ),
     role="worker",
 )
 FOUND = Statement(
@@ -155,7 +159,7 @@ async def check_in(
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
         for entry in DestructionList(folder).read():
             await destroy(entry)
-    if known.number > 1:
+    if known.number > 1 and not await engine.survey(CURSOR_OF, _teller(known), PLATFORM):
         await _tell(engine, journal, await duties.take(DUTY), known, mark)
     mark = Mark(known.deployment, known.number, mark.newest if not reason else ())
     MarkFile(folder).write(mark)
@@ -230,9 +234,17 @@ async def _begin(
     return fresh
 
 
+def _teller(known: _Known) -> str:
+    """The follower whose cursors say which logs were told of an incarnation."""
+    return f"incarnation:{known.number}"
+
+
 async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mark: Mark) -> None:
-    """Continue every log with `incarnation.begun`; a crash in the middle is made good by the next start."""
-    name = f"incarnation:{known.number}"
+    """Continue every log with `incarnation.begun`; a crash in the middle is made good by the next start.
+
+    The platform's is told last, and says that all were: organizations that come later began in this life.
+    """
+    name = _teller(known)
     reason = (await engine.survey(_REASON, known.number))[0][0]
     while rows := await engine.survey(UNTOLD, name, PAGE_ROWS):
         for org, rev, leaves in rows:
