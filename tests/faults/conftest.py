@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from tenantry.cli.demo.cluster import Cluster
 from tests.faults.disk import Disk
 from tests.faults.storage import Storage
+from tests.faults.trio import Trio
 from tests.faults.whole import in_postgres, in_sqlite
 from tests.stand.databases import postgres_database, sqlite_database
 from tests.stand.nodes import deployed
@@ -43,3 +44,18 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     yield Storage(config, disk, tmp_path, in_postgres(cluster.conninfo(name)), cluster)
     cluster.stop()
     cluster.start()
+
+
+@pytest.fixture
+async def trio(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trio]:
+    """One process over a file, three over PostgreSQL."""
+    if dialect == "sqlite":
+        database = sqlite_database(tmp_path)
+        trio = Trio(database, tmp_path, in_sqlite(tmp_path / "tenantry.db"), 1)
+    else:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        name = f"trio_{next(_numbers)}"
+        trio = Trio(postgres_database(cluster, name), tmp_path, in_postgres(cluster.conninfo(name)), 3)
+    await trio.start()
+    yield trio
+    await trio.close()

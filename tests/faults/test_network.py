@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tenantry.app.config import Config
 from tenantry.app.node import Node
 from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
@@ -57,22 +56,13 @@ async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Line]:
     async with (
         Wire(cluster.directory, tmp_path / "line") as wire,
         node_of(other) as beside,
-        node_of(_through(config, cluster, wire)) as node,
+        node_of(wire.through(config)) as node,
     ):
         acme = await open_organization(node)
         await asyncio.gather(*(acme.add_entry() for _ in range(16)))  # so that the node has connections to lose
         yield Line(wire, acme, on(beside, acme), cluster.conninfo(name))
         wire.heal()
         wire.tear()
-
-
-def _through(config: Config, cluster: Cluster, wire: Wire) -> Config:
-    given = config.database
-    rerouted = {
-        name: getattr(given, name).replace(f"host={cluster.directory}", f"host={wire.folder}")
-        for name in ("app", "follower", "worker")
-    }
-    return msgspec.structs.replace(config, database=msgspec.structs.replace(given, **rerouted))
 
 
 async def test_ops_09_a_node_cut_from_the_database_stops_saying_yes_and_comes_back(line: Line) -> None:

@@ -1,5 +1,6 @@
 """Whether what a database holds of an organization is whole, read with plain SQL and beside all code of ours."""
 
+import hashlib
 import json
 import sqlite3
 from collections import Counter
@@ -10,11 +11,14 @@ from typing import Any
 import msgspec
 import psycopg
 
+from tenantry.core.leaf import leaf
+
 Rows = list[tuple[Any, ...]]
 _TABLES = {
     "changes": "SELECT rev, touched, cut FROM tenantry.changelog WHERE org = {org} ORDER BY rev",
     "leaves": "SELECT idx, rev, body FROM tenantry.leaves WHERE org = {org} ORDER BY idx",
     "cuts": "SELECT id, rev FROM tenantry.cuts WHERE org = {org} ORDER BY rev, id",
+    "checkpoints": "SELECT size, root FROM tenantry.audit_checkpoints WHERE org = {org} ORDER BY size",
     "entries": "SELECT id, account, amount, version FROM tenantry.ledger_entries WHERE org = {org} ORDER BY id",
     "members": "SELECT name FROM tenantry.ledger_members WHERE org = {org} ORDER BY name",
     "vouchers": "SELECT voucher FROM tenantry.ledger_vouchers WHERE org = {org} ORDER BY voucher",
@@ -28,6 +32,7 @@ class Stored(msgspec.Struct, frozen=True):
     changes: Rows
     leaves: Rows
     cuts: Rows
+    checkpoints: Rows
     entries: Rows
     members: Rows
     vouchers: Rows
@@ -53,11 +58,25 @@ class Stored(msgspec.Struct, frozen=True):
         assert sorted(self.told("ledger.voucher_spent", "voucher")) == [row[0] for row in self.vouchers]
         assert sorted(set(self.told("ledger.member_added", "name"))) == [row[0] for row in self.members]
 
+    def check_checkpoints(self) -> None:
+        """Every checkpoint there is has the root of its first leaves, so each tree is a beginning of the next."""
+        hashes = [hashlib.sha256(b"\0" + leaf(rev, bytes(body))).digest() for _, rev, body in self.leaves]
+        for size, root in self.checkpoints:
+            assert bytes(root) == _root(hashes[:size]), f"the checkpoint of size {size} is not over what is stored"
+
     def recomputed(self) -> Rows:
         """What the balances must be."""
         accounts = sorted({row[1] for row in self.entries})
         amounts = {a: [row[2] for row in self.entries if row[1] == a] for a in accounts}
         return [(a, sum(amounts[a]), len(amounts[a])) for a in accounts]
+
+
+def _root(hashes: list[bytes]) -> bytes:
+    """RFC 9162, 2.1.1, as it stands there."""
+    if len(hashes) == 1:
+        return hashes[0]
+    half = 1 << (len(hashes) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + _root(hashes[:half]) + _root(hashes[half:])).digest()
 
 
 StoredOf = Callable[[str], Stored]

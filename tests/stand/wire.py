@@ -5,10 +5,16 @@ ever, as behind a firewall that forgot the connection; new connections work agai
 """
 
 import asyncio
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
+from tenantry.app.config import Config
+
+_ROLES = ("app", "follower", "worker")
 _SOCKET = ".s.PGSQL.5432"
 
 
@@ -34,6 +40,12 @@ class Wire:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
 
+    def through(self, config: Config) -> Config:
+        """The configuration of a node that reaches its database by this line."""
+        given = config.database
+        roles = {name: re.sub(r"host=\S+", f"host={self.folder}", getattr(given, name)) for name in _ROLES}
+        return msgspec.structs.replace(config, database=msgspec.structs.replace(given, **roles))
+
     def silence(self) -> None:
         """Deliver nothing more, in either direction."""
         self._requests_pass = self._answers_pass = False
@@ -49,6 +61,11 @@ class Wire:
     def heal(self) -> None:
         """Deliver again, on connections that lost nothing and on new ones."""
         self._requests_pass = self._answers_pass = True
+
+    def lead_to(self, upstream: Path) -> None:
+        """From now on the line ends at another cluster, as an address does after a fail-over."""
+        self._upstream = upstream / _SOCKET
+        self.tear()
 
     def tear(self) -> None:
         """Reset every connection."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,6 @@ from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import TenantryError
 from tenantry.core.ids import IdSource
 from tenantry.core.principal import SYSTEM
-from tenantry.core.tasks import end
 from tenantry.journal import (
     Cuts,
     Deriver,
@@ -86,33 +85,32 @@ async def open_node(
     clock = clock or SystemClock()
     ids = IdSource(clock)
     ended = asyncio.Event()
-    engine = await open_store(config.where(), rooms, clock, development=config.development, on_broken=ended.set)
-    try:
+    async with AsyncExitStack() as opened:
+        engine = await open_store(config.where(), rooms, clock, development=config.development, on_broken=ended.set)
+        opened.push_async_callback(engine.close)
         node = await _check_in(config, engine, clock, ids, ended, derivers)
-    except BaseException:
-        await engine.close()
-        raise
-    marking = Marking(Path(config.state), node.incarnation.mark, engine)
-    for follower in (node.cuts, marking, *node.works):
-        node.following.add(follower)
-    for work in node.works:
-        node.following.add_recorder(work)
-    if on_open is not None:
-        on_open(node)
-    await node.following.start()
-    keeping = asyncio.create_task(marking.keep())
-    for work in node.works:
-        work.start()
-    try:
-        yield node
-    finally:
+        marking = Marking(Path(config.state), node.incarnation.mark, engine)
+        for follower in (node.cuts, marking, *node.works):
+            node.following.add(follower)
         for work in node.works:
-            await work.close()
-        await node.following.close()
-        await end(keeping)
-        with suppress(TenantryError, OSError):  # the mark stays a second behind, as after a kill
-            await (marking.remember() if ended.is_set() else marking.write())
-        await engine.close()
+            node.following.add_recorder(work)
+        if on_open is not None:
+            on_open(node)
+        await node.following.start()
+        opened.push_async_callback(_last_mark, marking, ended)
+        opened.push_async_callback(asyncio.wait, {asyncio.create_task(marking.keep())})
+        opened.callback(marking.close)
+        opened.push_async_callback(node.following.close)
+        for work in node.works:
+            work.start()
+            opened.push_async_callback(work.close)
+        yield node
+
+
+async def _last_mark(marking: Marking, ended: asyncio.Event) -> None:
+    """Write what was seen at the end; if that fails the mark is a second behind, as after a kill."""
+    with suppress(TenantryError, OSError):
+        await (marking.remember() if ended.is_set() else marking.write())
 
 
 def root_key(config: Config) -> LocalRootKey:

@@ -17,7 +17,7 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import AlreadyDone, Unsafe
 from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.core.limits import PAGE_ROWS
-from tenantry.journal.duties import Duties
+from tenantry.journal.duties import Duties, Duty
 from tenantry.journal.event import Event, Target
 from tenantry.journal.journal import Journal
 from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, Seen, seen
@@ -42,11 +42,15 @@ PLACE = Survey(
 _UNTOLD = """
 SELECT h.org, coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0),
   coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
-FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name} WHERE k.org IS NULL ORDER BY h.org LIMIT {most}
+FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name} WHERE k.org IS NULL
+ORDER BY h.org = '{platform}', h.org LIMIT {most}
 """
 UNTOLD = Survey(
     "untold",
-    Dialects(_UNTOLD.format(name="?1", most="?2"), _UNTOLD.format(name="$1::text", most="$2::bigint")),
+    Dialects(
+        _UNTOLD.format(name="?1", most="?2", platform=PLATFORM),
+        _UNTOLD.format(name="$1::text", most="$2::bigint", platform=PLATFORM),
+    ),
     role="worker",
 )
 FOUND = Statement(
@@ -155,8 +159,10 @@ async def check_in(
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
         for entry in DestructionList(folder).read():
             await destroy(entry)
-    if known.number > 1:
-        await _tell(engine, journal, duties, known, mark)
+    if known.number > 1 and not await engine.survey(CURSOR_OF, _teller(known), PLATFORM):
+        duty = await duties.take(DUTY)
+        await _tell(engine, journal, duty, known, mark)
+        await duties.release(duty)
     mark = Mark(known.deployment, known.number, mark.newest if not reason else ())
     MarkFile(folder).write(mark)
     return Incarnation(known.deployment, known.number, known.id, mark, reason)
@@ -230,13 +236,18 @@ async def _begin(
     return fresh
 
 
-async def _tell(engine: Engine, journal: Journal, duties: Duties, known: _Known, mark: Mark) -> None:
-    """Continue every log there is with `incarnation.begun`, once; a crash in the middle is made good by the next start."""
-    name = f"incarnation:{known.number}"
-    if await engine.survey(CURSOR_OF, f"{name}:told", PLATFORM):
-        return
+def _teller(known: _Known) -> str:
+    """The follower whose cursors say which logs were told of an incarnation."""
+    return f"incarnation:{known.number}"
+
+
+async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mark: Mark) -> None:
+    """Continue every log with `incarnation.begun`; a crash in the middle is made good by the next start.
+
+    The platform's is told last, and says that all were: organizations that come later began in this life.
+    """
+    name = _teller(known)
     reason = (await engine.survey(_REASON, known.number))[0][0]
-    duty = await duties.take(DUTY)
     while rows := await engine.survey(UNTOLD, name, PAGE_ROWS):
         for org, rev, leaves in rows:
             seen_rev = max((s.rev for s in mark.newest if s.org == org), default=0)
@@ -244,9 +255,6 @@ async def _tell(engine: Engine, journal: Journal, duties: Duties, known: _Known,
                 w.write(MOVE_CURSOR, AnotherNodeBegan, follower=name, rev=rev, leaf=leaves, from_rev=0, from_leaf=0)
                 w.touch(known.id)
                 w.record(IncarnationBegun(known.id, known.number, reason, rev, leaves, seen_rev))
-    async with journal.begin_duty(scopes.of_platform(), duty) as w:
-        w.write(MOVE_CURSOR, AnotherNodeBegan, follower=f"{name}:told", rev=0, leaf=0, from_rev=0, from_leaf=0)
-    await duties.release(duty)
 
 
 _REASON = Survey(

@@ -121,6 +121,7 @@ class Marking:
         self._engine = engine
         self._newest: deque[Seen] = deque(mark.newest, maxlen=NEWEST)
         self._moved = False
+        self._closing = asyncio.Event()
         self._erased_since_ms = 0
 
     def apply(self, change: Change) -> None:
@@ -129,11 +130,17 @@ class Marking:
         self._moved = True
 
     async def keep(self) -> None:
-        """Write what the node saw, once a second, until cancelled. What could not be written is tried again with what came since."""
-        while True:
+        """Write what the node saw, once a second, until `close`. What could not be written is tried again with what came since."""
+        while not self._closing.is_set():
             with suppress(TenantryError, OSError):
                 await self.write()
-            await asyncio.sleep(EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await self._closing.wait()
+
+    def close(self) -> None:
+        """Let `keep` end by itself. It is not cancelled: a write in its thread would go on, and could overtake the last one."""
+        self._closing.set()
 
     async def write(self) -> None:
         """Write mark and list if the node saw anything since. The list first: the mark may be behind, an erasure may not be forgotten.

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,11 +59,13 @@ class SqliteEngine:
         """
         self._clock = clock
         self._on_broken = on_broken
-        self._held = ExitStack()
-        self._held.enter_context(take(path))
-        self._writer = connect(path)
-        # Whoever closes last folds the log into the file, with syncs; a read-only one cannot, so that a broken file is left as it is.
-        self._reader = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, cached_statements=512)
+        reader = f"{path.resolve().as_uri()}?mode=ro"
+        with ExitStack() as held:
+            held.enter_context(take(path))
+            # Whoever closes last folds the log into the file, with syncs. A read-only one cannot: a file whose sync failed is left alone.
+            self._reader = held.enter_context(closing(sqlite3.connect(reader, uri=True, cached_statements=512)))
+            self._writer = held.enter_context(closing(connect(path)))
+            self._held = held.pop_all()
         self._path = path
         self._loop = asyncio.get_running_loop()
         self._ready = threading.Condition()
@@ -112,7 +114,6 @@ class SqliteEngine:
             self._closing = True
             self._ready.notify()
         await asyncio.to_thread(self._thread.join)
-        self._reader.close()
         self._held.close()
 
     def _rows(self, text: str, values: Sequence[object]) -> list[Row]:
@@ -138,8 +139,8 @@ class SqliteEngine:
                 answers = self._write(connection, group)
                 self._loop.call_soon_threadsafe(self._answer, group, answers)
         if not self._broken:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
+            with suppress(sqlite3.Error):  # then the log stays beside the file, for the next start
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _write(self, connection: sqlite3.Connection, group: list[_Waiting]) -> list[Outcome | TenantryError]:
         if self._broken:

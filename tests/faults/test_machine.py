@@ -1,0 +1,209 @@
+"""Writers, followers, cuts and readers in any order, with nodes stopped, killed and behind, against the ledger of what was acknowledged."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tenantry.cli.demo.cluster import Cluster
+from tests.faults.storage import until
+from tests.faults.trio import TAKE_OVER_S, Ledger, Trio
+from tests.faults.whole import in_postgres, in_sqlite
+from tests.stand.databases import postgres_database, sqlite_database
+
+ACCOUNTS = st.sampled_from(["cash", "bank"])
+BRANCHES = st.sampled_from(["user_a", "user_b", "team_c"])
+PLACES = st.integers(0, 2)
+OPEN_S = 2.0
+
+
+class World:
+    """The processes that all examples share: starting them is what takes long. Each example has an organization of its own."""
+
+    def __init__(self, dialect: str) -> None:
+        self._stack = ExitStack()
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-machine-")))
+        self._runner = self._stack.enter_context(asyncio.Runner())
+        if dialect == "sqlite":
+            database, self.conninfo = sqlite_database(folder), ""
+            stored, count = in_sqlite(folder / "tenantry.db"), 1
+        else:
+            cluster = self._stack.enter_context(Cluster())
+            database, self.conninfo = postgres_database(cluster, "machine"), cluster.conninfo("machine")
+            stored, count = in_postgres(self.conninfo), 3
+        self.trio = Trio(database, folder, stored, count)
+        self.run(self.trio.start())
+        self.ledgers: list[Ledger] = []
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Let the loop run until this is done."""
+        return self._runner.run(work)
+
+    def close(self) -> None:
+        """Hold the balances of all examples against their entries, then end the processes."""
+        try:
+            for ledger in self.ledgers:
+                self.run(ledger.check_balances(TAKE_OVER_S))
+        finally:
+            self.run(self.trio.close())
+            self._stack.close()
+
+
+class Machine(RuleBasedStateMachine):
+    """One example: what may happen to a ledger."""
+
+    world: ClassVar[World]
+
+    @initialize()
+    def opened(self) -> None:
+        self.trio = self.world.trio
+        answer = self.world.run(self.trio.tell(0, "open"))
+        self.ledger = Ledger(self.trio, answer["org"])
+        self.world.ledgers.append(self.ledger)
+        self.open: tuple[psycopg.Connection, float] | None = None
+
+    def _running(self, place: int) -> int:
+        running = self.trio.running()
+        return running[place % len(running)]
+
+    @rule(place=PLACES, account=ACCOUNTS, amounts=st.lists(st.integers(-50, 50), min_size=1, max_size=8))
+    def add(self, place: int, account: str, amounts: list[int]) -> None:
+        node = self._running(place)
+        self.world.run(self._all(self.ledger.add(node, self._fresh(), account, amount) for amount in amounts))
+
+    @rule(place=PLACES)
+    def resend(self, place: int) -> None:
+        node = self._running(place)
+        again = list(self.ledger.maybe.items())
+        self.world.run(self._all(self.ledger.add(node, entry, *what) for entry, what in again))
+
+    @rule(name=st.sampled_from("abcdef"))
+    def join_everywhere(self, name: str) -> None:
+        self.world.run(self._all(self.ledger.join(place, name) for place in self.trio.running()))
+
+    @rule(voucher=st.sampled_from("uvwxyz"))
+    def spend_everywhere(self, voucher: str) -> None:
+        self.world.run(self._all(self.ledger.spend(place, voucher) for place in self.trio.running()))
+
+    @rule(place=PLACES, path=st.lists(BRANCHES, min_size=1, max_size=3, unique=True))
+    def issue(self, place: int, path: list[str]) -> None:
+        self.world.run(self.ledger.issue(self._running(place), path))
+
+    @rule(place=PLACES, branch=BRANCHES)
+    def cut_while_others_write(self, place: int, branch: str) -> None:
+        writes = (self.ledger.add(node, self._fresh(), "cash", 1) for node in self.trio.running())
+        self.world.run(self._all([*writes, self.ledger.cut(self._running(place), branch)]))
+
+    @rule(place=PLACES)
+    def kill_in_the_middle(self, place: int) -> None:
+        node = place % len(self.trio.nodes)
+        writes = [self.ledger.add(node, self._fresh(), "bank", 7) for _ in range(6)]
+        if node in self.trio.stopped:
+            self.trio.resume(node)
+        self.world.run(self._all([*writes, self.trio.kill(node)]))
+
+    @precondition(lambda self: len(self.trio.nodes) > 1 and not self.trio.stopped)
+    @rule(place=PLACES)
+    def stop(self, place: int) -> None:
+        self.trio.stop(place)
+
+    @precondition(lambda self: self.trio.stopped)
+    @rule()
+    def resume(self) -> None:
+        """What is asked while it sleeps is answered when it wakes: never with a yes that was true when it fell asleep."""
+        (place,) = self.trio.stopped
+        self.world.run(self._wake(place))
+
+    @precondition(lambda self: self.world.conninfo and self.open is None)
+    @rule()
+    def leave_a_transaction_open(self) -> None:
+        """Rows of the changelog and the log whose transaction is old when it commits: no reader may have passed them."""
+        connection = psycopg.connect(self.world.conninfo)
+        org = "org_" + self._fresh().removeprefix("ledger_")
+        connection.execute("INSERT INTO tenantry.heads (org, locked) VALUES (%s, 0)", (org,))
+        connection.execute(
+            "INSERT INTO tenantry.changelog (org, rev, xid, at, touched, cut) "
+            "VALUES (%s, 1, pg_current_xact_id(), 0, '[]', '[]')",
+            (org,),
+        )
+        self.late = org
+        self.open = (connection, time.monotonic())
+
+    @invariant()
+    def nothing_is_lost_and_nothing_dead_lives(self) -> None:
+        if hasattr(self, "ledger"):
+            self.ledger.check_stored()
+            self.world.run(self.ledger.check_dead())
+            if self.open is not None and time.monotonic() > self.open[1] + OPEN_S:
+                self.world.run(self._commit_late())
+
+    def teardown(self) -> None:
+        if not hasattr(self, "ledger"):
+            return
+        for place in sorted(self.trio.stopped):
+            self.trio.resume(place)
+        if self.open is not None:
+            self.world.run(self._commit_late())
+        self.ledger.check_stored()
+        self.world.run(self.ledger.check_dead())
+        self.world.run(self.ledger.check_heard())
+
+    def _fresh(self) -> str:
+        return f"{self.ledger.org.replace('org_', 'ledger_')}{next(self.ledger.numbers):04}"
+
+    async def _wake(self, place: int) -> None:
+        old = [credential for credential, since in self.ledger.dead() if time.monotonic() > since + 1.0]
+        asked = [asyncio.create_task(self.trio.tell(place, "check", **{"as": credential})) for credential in old]
+        await asyncio.wait(asked, timeout=0) if asked else None
+        self.trio.resume(place)
+        for answer in await asyncio.gather(*asked):
+            assert not answer["ok"], "a node that woke says yes to what was cut while it slept"
+
+    async def _commit_late(self) -> None:
+        assert self.open is not None
+        connection, _ = self.open
+        self.open = None
+        connection.commit()
+        connection.close()
+        late = self.late
+
+        async def all_heard() -> bool:
+            heard = [await self.trio.tell(place, "heard", org=late) for place in self.trio.running()]
+            return all(answer["changes"] for answer in heard)
+
+        await until(all_heard, 5, "every follower hears what an old transaction committed late")
+
+    @staticmethod
+    async def _all(work: Any) -> None:
+        await asyncio.gather(*work)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_whatever_happens_nothing_is_lost_skipped_or_alive_below_a_cut(
+    dialect: str, request: pytest.FixtureRequest
+) -> None:
+    long = request.config.getoption("--hypothesis-profile") == "long"
+
+    class Here(Machine):
+        world = World(dialect)
+
+    try:
+        Here.TestCase.settings = settings(
+            max_examples=60 if long else 4,
+            stateful_step_count=40 if long else 14,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        Here.TestCase("runTest").runTest()
+    finally:
+        Here.world.close()

@@ -1,0 +1,151 @@
+"""What a node refuses to start on, and what stops it later: a file that is held or damaged, a clock that is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from tenantry.app.config import Config
+from tenantry.core.clock import SystemClock
+from tenantry.core.errors import Stale, TenantryError, Unavailable, Unsafe
+from tenantry.store import sqlite
+from tests.faults.storage import until
+from tests.stand.clock import ManualClock
+from tests.stand.databases import sqlite_database
+from tests.stand.nodes import deployed, node_of, node_process
+from tests.stand.organizations import Organization, open_organization
+
+_PAGE = 4096
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> Config:
+    """A deployment on SQLite."""
+    return await deployed(sqlite_database(tmp_path), tmp_path / "state")
+
+
+async def test_ops_06_a_second_process_is_refused_with_who_holds_the_file(file: Config, tmp_path: Path) -> None:
+    """OPS-06: one process owns a file; the second is told its number, and gets the file when the first has gone."""
+    async with node_process(file, tmp_path) as first:
+        assert (await first.ready)["ok"]
+        with pytest.raises(Unsafe, match=f"in use by process {first.pid}"):
+            async with node_of(file):
+                pass
+        with pytest.raises(Unsafe, match=f"in use by process {first.pid}"):
+            await deployed(file.where(), tmp_path / "state")
+        assert (await first.do("open"))["ok"]
+        await first.close()
+        async with node_of(file) as second:
+            await open_organization(second)
+
+
+async def test_ops_06_a_file_on_a_network_mount_is_refused(file: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OPS-06: where locks and syncs cannot be trusted nothing is opened. The kernel's list of mounts is the world's edge."""
+    async with node_of(file):
+        pass
+    monkeypatch.setattr(sqlite, "_mount_type", lambda _: "nfs4")
+    with pytest.raises(Unsafe, match="network mount"):
+        async with node_of(file):
+            pass
+
+
+async def test_ops_06_a_second_hand_on_the_file_does_not_corrupt_it(file: Config, tmp_path: Path) -> None:
+    """OPS-06: a copy taken while the server runs, with its log, opens and is whole."""
+    async with node_of(file) as node:
+        acme = await open_organization(node)
+        for _ in range(5):
+            await acme.add_entry()
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for name in ("tenantry.db", "tenantry.db-wal"):
+            (copy / name).write_bytes((tmp_path / name).read_bytes())
+        here = await acme.holdings()
+    copied = await deployed(sqlite_database(copy), tmp_path / "state_of_copy")
+    async with node_of(copied) as node:
+        assert await Organization(node, acme.scope).holdings() == here
+
+
+async def test_ops_07_a_damaged_page_is_found_and_never_answered_from(file: Config, tmp_path: Path) -> None:
+    """OPS-07: whichever page is destroyed, a read is right or refused as `damaged`; a write never goes on over it."""
+    async with node_of(file) as node:
+        acme = await open_organization(node)
+        for n in range(60):
+            await acme.add_entry(account=f"account{n}", amount=n)
+        right = await acme.holdings()
+    path = tmp_path / "tenantry.db"
+    whole = path.read_bytes()
+    found: list[tuple[str, str]] = []
+    for page in range(1, len(whole) // _PAGE):
+        at = page * _PAGE
+        path.write_bytes(whole[:at] + bytes(b ^ 0x5A for b in whole[at : at + _PAGE]) + whole[at + _PAGE :])
+        try:
+            async with node_of(file) as node:
+                assert await Organization(node, acme.scope).holdings() == right
+        except TenantryError as error:
+            found.append((error.code, error.hint))
+    assert len(found) > 5
+    assert {code for code, _ in found} <= {"damaged", "unsafe", "outcome_unknown", "unavailable"}
+    assert all("backup" in hint for code, hint in found if code == "damaged")
+    path.write_bytes(whole)
+    async with node_of(file) as node:
+        assert await Organization(node, acme.scope).holdings() == right
+
+
+@pytest.mark.parametrize("minutes", [10, -10, -60])
+async def test_ops_11_a_node_whose_clock_is_wrong_does_not_start(fresh: Config, minutes: int, dialect: str) -> None:
+    """OPS-11: more than 5 s from the database's clock is refused at the start. A file has no clock of its own."""
+    clock = ManualClock()
+    async with node_of(fresh, clock=clock) as node:
+        await open_organization(node)
+    clock.advance(minutes * 60_000)
+    if dialect == "sqlite":
+        async with node_of(fresh, clock=clock) as node:
+            await open_organization(node)
+        return
+    with pytest.raises(Unavailable, match="clock"):
+        async with node_of(fresh, clock=clock):
+            pass
+
+
+async def test_ops_11_a_node_whose_clock_jumps_stops_saying_yes(fresh: Config, dialect: str) -> None:
+    """OPS-11: a jump in mid-run is seen at the next look: nothing is renewed until the clock is right again."""
+    clock = _Jumping()
+    async with node_of(fresh, clock=clock) as node:
+        acme = await open_organization(node)
+        credential = await acme.issue("user_a")
+        await node.cuts.check(credential)
+        clock.off_ms = 30_000
+
+        async def stale() -> bool:
+            try:
+                await node.cuts.check(credential)
+            except Stale:
+                return True
+            return False
+
+        if dialect == "postgres":
+            await until(stale, 1.0, "a node whose clock jumped says stale")
+        clock.off_ms = 0
+
+        async def yes() -> bool:
+            return not await stale()
+
+        await until(yes, 1.0, "a node whose clock is right again says yes")
+        ids = [await acme.add_entry() for _ in range(3)]
+        clock.off_ms = -3_000
+        ids += [await acme.add_entry() for _ in range(3)]
+        assert ids == sorted(ids)
+        assert [change.rev for change in (await acme.holdings()).changes] == list(range(1, 7))
+
+
+class _Jumping:
+    """The machine's clock with a wall that can be set."""
+
+    def __init__(self) -> None:
+        self._system = SystemClock()
+        self.off_ms = 0
+
+    def now_ms(self) -> int:
+        return self._system.now_ms() + self.off_ms
+
+    def boottime(self) -> float:
+        return self._system.boottime()

@@ -1,0 +1,187 @@
+"""Nodes in processes of their own over one database, and what a test knows must be true of them: the ledger of what was acknowledged."""
+
+import asyncio
+import itertools
+import signal
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from tenantry.store import Database
+from tests.faults.storage import Answer, until
+from tests.faults.whole import StoredOf
+from tests.stand.nodes import NodeProcess, deployed, node_process
+
+UNKNOWN = ("outcome_unknown", "unavailable")
+BOUND_S = 1.0
+"""Within this, a cut is refused by every node that answers at all."""
+
+TAKE_OVER_S = 30.0
+"""A duty whose holder was killed lapses after 15 s and is looked for every 5 s."""
+
+
+class Trio:
+    """`count` nodes over a database; each has a state directory of its own."""
+
+    def __init__(self, database: Database, folder: Path, stored: StoredOf, count: int) -> None:
+        self.stored = stored
+        self._database = database
+        self._folder = folder
+        self._stacks: list[AsyncExitStack] = [AsyncExitStack() for _ in range(count)]
+        self.nodes: list[NodeProcess] = []
+        self.stopped: set[int] = set()
+
+    async def start(self) -> None:
+        """Start every node; returns when all answer."""
+        self.nodes = [await self._started(place) for place in range(len(self._stacks))]
+        await asyncio.gather(*(node.ready for node in self.nodes))
+
+    async def close(self) -> None:
+        """End every node."""
+        for place in sorted(self.stopped):
+            self.resume(place)
+        for stack in self._stacks:
+            await stack.aclose()
+
+    async def tell(self, place: int, what: str, **args: Any) -> Answer:
+        """Tell a node something. If it is killed meanwhile, the outcome is unknown."""
+        try:
+            return await self.nodes[place].do(what, **args)
+        except (ConnectionError, BrokenPipeError):
+            return {"ok": False, "error": "outcome_unknown"}
+
+    def stop(self, place: int) -> None:
+        """SIGSTOP."""
+        self.nodes[place].signal(signal.SIGSTOP)
+        self.stopped.add(place)
+
+    def resume(self, place: int) -> None:
+        """SIGCONT."""
+        self.nodes[place].signal(signal.SIGCONT)
+        self.stopped.discard(place)
+
+    async def kill(self, place: int) -> None:
+        """SIGKILL, and a successor."""
+        self.stopped.discard(place)
+        self.nodes[place].signal(signal.SIGKILL)
+        await self.nodes[place].ended()
+        await self._stacks[place].aclose()
+        self._stacks[place] = AsyncExitStack()
+        self.nodes[place] = await self._started(place)
+        ready = await self.nodes[place].ready
+        assert ready["ok"], ready
+
+    def running(self) -> list[int]:
+        """The nodes that can answer."""
+        return [place for place in range(len(self.nodes)) if place not in self.stopped]
+
+    async def _started(self, place: int) -> NodeProcess:
+        folder = self._folder / f"node{place}"
+        folder.mkdir(exist_ok=True)
+        config = await deployed(self._database, folder / "state")
+        return await self._stacks[place].enter_async_context(node_process(config, folder))
+
+
+class Ledger:
+    """What was acknowledged to a test in one organization. `maybe` holds what may or may not be there."""
+
+    def __init__(self, trio: Trio, org: str) -> None:
+        self.trio = trio
+        self.org = org
+        self.entries: dict[str, tuple[str, int]] = {}
+        self.maybe: dict[str, tuple[str, int]] = {}
+        self.members: set[str] = set()
+        self.vouchers: dict[str, int] = {}
+        self.credentials: list[tuple[Answer, frozenset[str]]] = []
+        self.cuts: list[tuple[str, int, float]] = []
+        self.numbers = itertools.count()
+
+    async def add(self, place: int, entry: str, account: str, amount: int) -> None:
+        """Add an entry, or send one again whose outcome is unknown."""
+        answer = await self.trio.tell(place, "add_entry", org=self.org, id=entry, account=account, amount=amount)
+        known = answer["ok"] or (answer["error"] == "already_entered" and entry in self.maybe)
+        if known:
+            self.entries[entry] = (account, amount)
+            self.maybe.pop(entry, None)
+        else:
+            assert answer["error"] in UNKNOWN, answer
+            self.maybe[entry] = (account, amount)
+
+    async def join(self, place: int, name: str) -> None:
+        """Add a member."""
+        if (await self.trio.tell(place, "add_member", org=self.org, name=name))["ok"]:
+            self.members.add(name)
+
+    async def spend(self, place: int, voucher: str) -> None:
+        """Spend a voucher, which may succeed once."""
+        answer = await self.trio.tell(place, "spend", org=self.org, voucher=voucher)
+        assert answer["ok"] or answer["error"] in (*UNKNOWN, "already_spent"), answer
+        self.vouchers[voucher] = self.vouchers.get(voucher, 0) + answer["ok"]
+
+    async def issue(self, place: int, path: list[str]) -> None:
+        """Make a credential; a node that is behind refuses."""
+        answer = await self.trio.tell(place, "issue", org=self.org, holder="user_a", path=path)
+        if answer["ok"]:
+            self.credentials.append((answer["credential"], frozenset(path)))
+
+    async def cut(self, place: int, branch: str) -> None:
+        """Cut a branch."""
+        answer = await self.trio.tell(place, "cut", org=self.org, branch=branch)
+        if answer["ok"]:
+            assert answer["ms"] < BOUND_S * 1000
+            self.cuts.append((branch, answer["revision"], time.monotonic()))
+
+    def dead(self) -> list[tuple[Answer, float]]:
+        """The credentials below a cut that was acknowledged after they were made, with the time of the acknowledgement."""
+        found: list[tuple[Answer, float]] = []
+        for credential, path in self.credentials:
+            rev = credential["lineage"]["rev"]
+            ended = [at for branch, cut_rev, at in self.cuts if branch in path and cut_rev > rev]
+            found += [(credential, min(ended))] if ended else []
+        return found
+
+    async def check_dead(self) -> None:
+        """Every running node refuses what is dead: at once where it writes, within the bound where it is asked."""
+        for credential, since in self.dead():
+            for place in self.trio.running():
+                written = await self.trio.tell(place, "add_member", org=self.org, name="intruder", **{"as": credential})
+                assert written["error"] in ("ended", *UNKNOWN), written
+                while (asked := await self.trio.tell(place, "check", **{"as": credential}))["ok"]:
+                    assert time.monotonic() < since + BOUND_S, "a node says yes to what was cut"
+                assert asked["error"] in ("ended", "stale"), asked
+
+    def check_stored(self) -> None:
+        """What was acknowledged is there, nothing else is, and all of it is whole."""
+        stored = self.trio.stored(self.org)
+        stored.check()
+        there = {row[0]: (row[1], row[2]) for row in stored.entries}
+        assert self.entries.items() <= there.items(), "an acknowledged entry is lost"
+        assert there.items() <= (self.entries | self.maybe).items(), "an entry that nobody made"
+        assert self.members <= {row[0] for row in stored.members}
+        assert "intruder" not in {row[0] for row in stored.members}
+        assert all(times <= 1 for times in self.vouchers.values()), "a voucher was spent twice"
+        assert {v for v, times in self.vouchers.items() if times} <= {row[0] for row in stored.vouchers}
+
+    async def check_heard(self) -> None:
+        """Every node's followers heard every revision since it started, each once and in order."""
+
+        async def all_heard() -> bool:
+            head = len(self.trio.stored(self.org).changes)
+            for place in self.trio.running():
+                heard = [rev for rev, _ in (await self.trio.tell(place, "heard", org=self.org))["changes"]]
+                assert heard == list(range(heard[0], heard[0] + len(heard))) if heard else True, heard
+                if heard and heard[-1] != head:
+                    return False
+            return True
+
+        await until(all_heard, 5, "every follower heard everything")
+
+    async def check_balances(self, within_s: float) -> None:
+        """What a follower derived is what the entries say."""
+
+        async def derived() -> bool:
+            stored = self.trio.stored(self.org)
+            return stored.balances == stored.recomputed()
+
+        await until(derived, within_s, "the balances are the sums of the entries")
