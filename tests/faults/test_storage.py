@@ -72,15 +72,17 @@ async def test_ops_04_after_a_failed_sync_nothing_more_is_acknowledged(storage: 
         storage.disk.fail_fsync(once=True)
         answers = await _entries(node, org, 3, "broken")
         synced = storage.disk.syncs()
-        assert [answer["ok"] for answer in answers] == [False] * 3
-        assert {answer["error"] for answer in answers} <= {"outcome_unknown", "unavailable"}
-        if storage.cluster is None:
+        refused = [answer for answer in answers if not answer["ok"]]
+        assert refused
+        assert {answer["error"] for answer in refused} <= {"outcome_unknown", "unavailable"}
+        if storage.cluster is None:  # PostgreSQL recovers by itself, and may then take what had not been sent yet
+            assert len(refused) == 3
             assert await asyncio.wait_for(node.ended(), 10) == 3
             assert storage.disk.syncs() == synced
         else:
             assert "PANIC:  could not fdatasync file" in storage.cluster.log()
     storage.lose_power()
-    assert _acknowledged(before) <= _ledger(storage, org)
+    assert _acknowledged(before + answers) <= _ledger(storage, org)
     async with storage.node() as node:
         await node.ready
         after = await _entries(node, org, 2, "after")
