@@ -10,9 +10,8 @@ from tenantry.app.node import Node
 from tenantry.core.errors import NotFound, Unsafe
 from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import SYSTEM
-from tenantry.keys.aead import Damaged
 from tenantry.keys.envelope import Aad, open_, seal
-from tenantry.keys.keyring import KeyEnded, Keyring
+from tenantry.keys.keyring import KeyEnded, Keyring, KeysDestroyed
 from tenantry.keys.root import LocalRootKey, WrongRootKey
 from tenantry.keys.rotation import PUBLISH_AHEAD_MS, RotationUnderWay, verification_key
 from tenantry.keys.schema import DATA_KEYS_OF
@@ -88,8 +87,8 @@ async def test_what_a_destroyed_organization_sealed_cannot_be_opened_any_more(no
     async with acme.begin() as w:
         node.keyring.destroy(w)
     assert await acme.reads.all(DATA_KEYS_OF) == []
-    with pytest.raises(Damaged):
-        open_(await node.keyring.data_key(acme.id), sealed, place)
+    with pytest.raises(KeysDestroyed):
+        await node.keyring.data_key(acme.id)
 
 
 async def test_data_keys_move_to_another_root_key_and_the_old_one_opens_nothing(node: Node, acme: Organization) -> None:

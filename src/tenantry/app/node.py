@@ -36,6 +36,7 @@ from tenantry.journal import (
 from tenantry.journal.mark import Destruction
 from tenantry.journal.schema import SCHEMA as JOURNAL
 from tenantry.keys.keyring import Keyring
+from tenantry.keys.published import PublishedKeys
 from tenantry.keys.root import LocalRootKey, local_root_key
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.store import Engine, Schema, open_store
@@ -59,6 +60,7 @@ class Node(msgspec.Struct, frozen=True, eq=False):
     duties: Duties
     incarnation: Incarnation
     keyring: Keyring
+    published_keys: PublishedKeys
     checkpoint_keys: CheckpointKeys
     works: tuple[Working, ...]
     ended: asyncio.Event
@@ -90,7 +92,7 @@ async def open_node(
         opened.push_async_callback(engine.close)
         node = await _check_in(config, engine, clock, ids, ended, derivers)
         marking = Marking(Path(config.state), node.incarnation.mark, engine)
-        for follower in (node.cuts, marking, *node.works):
+        for follower in (node.cuts, node.published_keys, marking, *node.works):
             node.following.add(follower)
         for work in node.works:
             node.following.add_recorder(work)
@@ -155,6 +157,7 @@ async def _check_in(
         duties=duties,
         incarnation=incarnation,
         keyring=keyring,
+        published_keys=PublishedKeys(journal, clock),
         checkpoint_keys=checkpoint_keys,
         works=tuple(Working(work, duties, clock, ended.set) for work in works),
         ended=ended,

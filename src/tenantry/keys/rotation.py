@@ -39,9 +39,9 @@ class RotationUnderWay(Conflict):
 
 
 class Rotation(msgspec.Struct, frozen=True):
-    """The plan of a key to be made, and the keys whose plans changed: written together or not at all."""
+    """The plan of a key to be made, if one is, and the keys whose plans changed: written together or not at all."""
 
-    successor: Schedule
+    successor: Schedule | None
     changed: tuple[PublicKey, ...]
 
 
@@ -96,6 +96,18 @@ def rotate(keys: Sequence[PublicKey], use: Use, algorithm: Algorithm, now_ms: in
     return Rotation(successor, tuple(_retired(key, successor.active_at_ms) for key in active))
 
 
+def fill(keys: Sequence[PublicKey], use: Use, algorithm: Algorithm, now_ms: int) -> Rotation:
+    """Plan for a line of which nothing signs, being new or its active key cut: from now on something does.
+
+    A key that waits is brought forward, since some relying parties hold it already; only without one a key is made.
+    """
+    waiting = [key for key in _line(keys, use, algorithm) if key.state(now_ms) is State.UPCOMING]
+    if not waiting:
+        return Rotation(Schedule(published_at_ms=now_ms, active_at_ms=now_ms), ())
+    first = min(waiting, key=lambda key: (key.schedule.active_at_ms, key.id))
+    return Rotation(None, (_with_plan(first, active_at_ms=now_ms),))
+
+
 def roll_back(keys: Sequence[PublicKey], use: Use, algorithm: Algorithm, now_ms: int) -> tuple[PublicKey, ...]:
     """Undo the last rotation of a line: the keys whose plans change, to be written together.
 
@@ -134,6 +146,5 @@ def _retired(key: PublicKey, retire_at_ms: int) -> PublicKey:
     return _with_plan(key, retire_at_ms=retire_at_ms, gone_at_ms=gone_at_ms)
 
 
-def _with_plan(key: PublicKey, *, retire_at_ms: int | None, gone_at_ms: int | None) -> PublicKey:
-    plan = msgspec.structs.replace(key.schedule, retire_at_ms=retire_at_ms, gone_at_ms=gone_at_ms)
-    return msgspec.structs.replace(key, schedule=plan)
+def _with_plan(key: PublicKey, **changes: int | None) -> PublicKey:
+    return msgspec.structs.replace(key, schedule=msgspec.structs.replace(key.schedule, **changes))

@@ -8,6 +8,7 @@
 
 import msgspec
 
+from tenantry.journal.schema import DESTRUCTIONS
 from tenantry.store import Kind, Migration, Read, Schema, Statement, Table
 
 DATA_KEYS = Table("data_keys", Kind.STATE)
@@ -64,8 +65,9 @@ ADD_SIGNING_KEY = Statement(
 SET_PLAN = Statement(
     "keys_set_plan",
     SIGNING_KEYS,
-    "UPDATE signing_keys SET retire_at = :retire_at, gone_at = :gone_at WHERE org = :org AND id = :id AND cut_at IS NULL",
-    {"id": str, "retire_at": int, "gone_at": int},
+    "UPDATE signing_keys SET active_at = :active_at, retire_at = :retire_at, gone_at = :gone_at "
+    "WHERE org = :org AND id = :id AND cut_at IS NULL",
+    {"id": str, "active_at": int, "retire_at": int, "gone_at": int},
 )
 CUT_KEY = Statement(
     "keys_cut_key",
@@ -78,6 +80,12 @@ REWRAP = Statement(
     DATA_KEYS,
     "UPDATE data_keys SET wrapped = :wrapped WHERE org = :org AND version = :version AND wrapped = :was",
     {"version": int, "wrapped": bytes, "was": bytes},
+)
+GUARD_KEPT = Statement(
+    "keys_guard_kept",
+    DESTRUCTIONS,
+    "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM destructions WHERE org = :org AND subject = :org)",
+    {},
 )
 SHRED = Statement("keys_shred", DATA_KEYS, "DELETE FROM data_keys WHERE org = :org", {})
 
@@ -102,12 +110,19 @@ LINE = Read(
     "WHERE org = :org AND purpose = :purpose AND issuer = :issuer AND algorithm = :algorithm ORDER BY number",
     {"purpose": str, "issuer": str, "algorithm": str},
 )
+ALIVE = Read(
+    "keys_alive",
+    SigningKeyRow,
+    "SELECT id, purpose, issuer, algorithm, published_at, active_at, retire_at, gone_at, cut_at, number, spki, sealed FROM signing_keys "
+    "WHERE org = :org AND purpose = :purpose AND issuer = :issuer AND cut_at IS NULL ORDER BY algorithm, number",
+    {"purpose": str, "issuer": str},
+)
 
 SCHEMA = Schema(
     room="keys",
     tables=(DATA_KEYS, SIGNING_KEYS),
-    statements=(ADD_DATA_KEY, ADD_SIGNING_KEY, SET_PLAN, CUT_KEY, REWRAP, SHRED),
-    reads=(NEWEST_DATA_KEY, DATA_KEY, DATA_KEYS_OF, LINE),
+    statements=(ADD_DATA_KEY, ADD_SIGNING_KEY, SET_PLAN, CUT_KEY, REWRAP, GUARD_KEPT, SHRED),
+    reads=(NEWEST_DATA_KEY, DATA_KEY, DATA_KEYS_OF, LINE, ALIVE),
     migrations=(
         Migration(
             1,
