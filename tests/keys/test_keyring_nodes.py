@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import psycopg
 import pytest
 
 from tenantry.app.node import Node
@@ -20,6 +21,7 @@ from tests.stand.databases import postgres_database
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, on, open_organization
 
+DATABASE = "keys_of_two"
 ES256 = Algorithm.ES256
 Nodes = tuple[Node, Node]
 Step = Callable[[Use, Algorithm], Awaitable[object]]
@@ -28,7 +30,7 @@ Step = Callable[[Use, Algorithm], Awaitable[object]]
 @pytest.fixture(scope="module")
 async def nodes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Nodes]:
     """Two nodes of one deployment."""
-    database, folder = postgres_database(cluster, "keys_of_two"), tmp_path_factory.mktemp("two")
+    database, folder = postgres_database(cluster, DATABASE), tmp_path_factory.mktemp("two")
     async with AsyncExitStack() as stack:
         first, second = [
             await stack.enter_async_context(node_of(await deployed(database, folder / name))) for name in "ab"
@@ -69,6 +71,17 @@ async def test_ops_15_of_two_nodes_that_rotate_at_once_one_publishes_a_key(
         with pytest.raises(RotationUnderWay):
             await nodes[1].keyring.rotate(use, ES256, SYSTEM)
         assert len(await nodes[1].keyring.public(use, ES256)) == 2
+
+
+async def test_ops_15_of_two_nodes_that_roll_back_at_once_one_does(nodes: Nodes, rounds: int) -> None:
+    """OPS-15: a rotation is taken back once, however many ask for it in one moment."""
+    for _ in range(rounds):
+        use = tokens(await open_organization(nodes[0]))
+        await nodes[0].keyring.signing(use, ES256)
+        await nodes[0].keyring.rotate(use, ES256, SYSTEM)
+        both = (node.keyring.roll_back(use, ES256, SYSTEM) for node in nodes)
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "NotFound"]
 
 
 async def test_ops_15_a_node_that_missed_a_rotation_reads_again_once_for_an_unknown_kid(
@@ -131,6 +144,24 @@ async def test_a_node_that_still_holds_a_destroyed_key_neither_seals_nor_signs_w
             await node.keyring.signing(use, ES256)
 
 
+async def test_a_first_key_made_during_the_destruction_does_not_outlive_it(
+    nodes: Nodes, acme: Organization, cluster: Cluster
+) -> None:
+    here, there = nodes
+
+    async def destroy() -> None:
+        async with acme.begin() as w:
+            here.keyring.destroy(w)
+
+    held = await psycopg.AsyncConnection.connect(cluster.conninfo(DATABASE))
+    async with asyncio.TaskGroup() as tasks, held:
+        await held.execute("SELECT 1 FROM tenantry.heads WHERE org = %s FOR UPDATE", [acme.id])
+        for waiting, step in enumerate((there.keyring.data_key(acme.id), destroy()), 1):
+            tasks.create_task(step)
+            await _waiting(held, waiting)
+    assert await acme.reads.all(DATA_KEYS_OF) == []
+
+
 def _rotate(node: Node) -> Step:
     return lambda use, algorithm: node.keyring.rotate(use, algorithm, SYSTEM)
 
@@ -144,3 +175,10 @@ async def _heard(node: Node, organization: Organization) -> None:
     rev = (await node.journal.head(on(node, organization).scope)).rev
     while node.following.applied(organization.id) < rev:
         await node.engine.changed(0.01)
+
+
+async def _waiting(connection: psycopg.AsyncConnection, transactions: int) -> None:
+    """Once so many transactions wait for what this connection holds."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    while (await (await connection.execute(query, [DATABASE])).fetchone()) != (transactions,):
+        await connection.execute("SELECT pg_stat_clear_snapshot()")

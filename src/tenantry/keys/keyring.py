@@ -18,7 +18,7 @@ from tenantry.journal import Event, Journal, Reads, Target, Text, WriteSet
 from tenantry.journal.schema import LOCK_HEAD
 from tenantry.keys.envelope import DataKey, unwrap_data_key, version_of, wrap_data_key
 from tenantry.keys.root import RootKey, header
-from tenantry.keys.rotation import Rotation, active_key, fill, roll_back, rotate
+from tenantry.keys.rotation import Rotation, active_key, bring_forward, roll_back, rotate
 from tenantry.keys.schema import (
     ADD_DATA_KEY,
     ADD_SIGNING_KEY,
@@ -261,8 +261,14 @@ class Keyring:
         """A key that signs now; whoever was faster makes it a `Conflict`, and then there is one."""
         await self._expect_head(w)
         rows = await reads.all(LINE, **_asked(use, algorithm))
-        if not self._signs(rows, use):
-            plan = fill(_alive(rows, use), use, algorithm, self._clock.now_ms())
+        if self._signs(rows, use):
+            return
+        now_ms = self._clock.now_ms()
+        waiting = bring_forward(_alive(rows, use), use, algorithm, now_ms)
+        if waiting is not None:
+            _plan(w, (waiting,))
+        else:
+            plan = Rotation(Schedule(published_at_ms=now_ms, active_at_ms=now_ms), ())
             await self._carry_out(w, reads, plan, use, algorithm, len(rows) + 1)
 
     async def _make_next(self, w: WriteSet, reads: Reads, use: Use, algorithm: Algorithm) -> None:
@@ -274,21 +280,20 @@ class Keyring:
     async def _carry_out(
         self, w: WriteSet, reads: Reads, plan: Rotation, use: Use, algorithm: Algorithm, number: int
     ) -> None:
-        if plan.successor is not None:
-            data_key = await self._data_key_for(w, reads)
-            key = await asyncio.to_thread(SigningKey.generate, self._ids.new("key"), use, algorithm, plan.successor)
-            w.write(
-                ADD_SIGNING_KEY,
-                Conflict,
-                id=key.public.id,
-                number=number,
-                published_at=plan.successor.published_at_ms,
-                active_at=plan.successor.active_at_ms,
-                spki=key.public.spki,
-                sealed=key.seal(data_key),
-                **_asked(use, algorithm),
-            )
-            w.record(SigningKeyMade(key.public.id, **_asked(use, algorithm)))
+        data_key = await self._data_key_for(w, reads)
+        key = await asyncio.to_thread(SigningKey.generate, self._ids.new("key"), use, algorithm, plan.successor)
+        w.write(
+            ADD_SIGNING_KEY,
+            Conflict,
+            id=key.public.id,
+            number=number,
+            published_at=plan.successor.published_at_ms,
+            active_at=plan.successor.active_at_ms,
+            spki=key.public.spki,
+            sealed=key.seal(data_key),
+            **_asked(use, algorithm),
+        )
+        w.record(SigningKeyMade(key.public.id, **_asked(use, algorithm)))
         _plan(w, plan.changed)
 
     async def _take_back(self, w: WriteSet, reads: Reads, use: Use, algorithm: Algorithm) -> None:

@@ -39,9 +39,9 @@ class RotationUnderWay(Conflict):
 
 
 class Rotation(msgspec.Struct, frozen=True):
-    """The plan of a key to be made, if one is, and the keys whose plans changed: written together or not at all."""
+    """The plan of a key to be made, and the keys whose plans changed: written together or not at all."""
 
-    successor: Schedule | None
+    successor: Schedule
     changed: tuple[PublicKey, ...]
 
 
@@ -96,16 +96,14 @@ def rotate(keys: Sequence[PublicKey], use: Use, algorithm: Algorithm, now_ms: in
     return Rotation(successor, tuple(_retired(key, successor.active_at_ms) for key in active))
 
 
-def fill(keys: Sequence[PublicKey], use: Use, algorithm: Algorithm, now_ms: int) -> Rotation:
-    """Plan for a line of which nothing signs, being new or its active key cut: from now on something does.
+def bring_forward(keys: Sequence[PublicKey], use: Use, algorithm: Algorithm, now_ms: int) -> PublicKey | None:
+    """The line's waiting key, signing from now on; None if none waits.
 
-    A key that waits is brought forward, since some relying parties hold it already; only without one a key is made.
+    For a line of which nothing signs, its active key cut: better than a new key, since some relying parties hold it already.
     """
     waiting = [key for key in _line(keys, use, algorithm) if key.state(now_ms) is State.UPCOMING]
-    if not waiting:
-        return Rotation(Schedule(published_at_ms=now_ms, active_at_ms=now_ms), ())
-    first = min(waiting, key=lambda key: (key.schedule.active_at_ms, key.id))
-    return Rotation(None, (_with_plan(first, active_at_ms=now_ms),))
+    first = min(waiting, key=lambda key: (key.schedule.active_at_ms, key.id), default=None)
+    return None if first is None else _with_plan(first, active_at_ms=now_ms)
 
 
 def roll_back(keys: Sequence[PublicKey], use: Use, algorithm: Algorithm, now_ms: int) -> tuple[PublicKey, ...]:
