@@ -10,7 +10,6 @@ from tenantry.app.config import Config
 from tenantry.app.node import Node
 from tenantry.cli.demo import ledger
 from tenantry.core import scopes
-from tenantry.core.errors import NotFound
 from tenantry.core.principal import SYSTEM
 from tenantry.keys.envelope import Aad, open_, seal
 from tenantry.keys.keyring import Keyring, KeysDestroyed
@@ -67,7 +66,7 @@ async def test_a_destroyed_organization_neither_signs_nor_gets_new_keys(node: No
         await node.keyring.data_key(acme.id)
     with pytest.raises(KeysDestroyed):
         await node.keyring.rotate_data_key(acme.id, SYSTEM)
-    with pytest.raises(NotFound):
+    with pytest.raises(KeysDestroyed):
         await node.keyring.signing(receipts(acme), ES256)
 
 

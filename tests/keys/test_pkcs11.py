@@ -11,16 +11,23 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pkcs11
 import pytest
 
+from tenantry.app.config import RootKeyConfig, TokenConfig, load, to_toml
+from tenantry.app.root import root_key
+from tenantry.core import scopes
 from tenantry.core.errors import Unsafe
+from tenantry.core.ids import PLATFORM
 from tenantry.keys.aead import Damaged
 from tenantry.keys.envelope import DataKey, unwrap_data_key, wrap_data_key
 from tenantry.keys.pkcs11 import QUEUE_MAX, Pkcs11RootKey, TokenThread
-from tenantry.keys.root import RootKeyUnreachable, WrongRootKey, unwrap, wrap
+from tenantry.keys.root import RootKeyUnreachable, WrongRootKey, header, unwrap, wrap
+from tenantry.keys.schema import DATA_KEYS_OF
+from tests.stand.databases import sqlite_database
+from tests.stand.nodes import configured, deployed, node_of
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "use-an-hsm.md"
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -192,17 +199,52 @@ async def test_ops_14_a_pin_that_the_token_refused_is_not_tried_again(token: pkc
     assert await unwrap(await opened("root"), wrapped, b"place") == b"data key"
 
 
-async def test_the_guide_to_an_hsm_makes_and_opens_a_key(token: pkcs11.Token, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_guide_to_an_hsm_makes_a_key_under_which_a_node_starts(
+    token: pkcs11.Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     restart_the_token()
     monkeypatch.setenv("PIN", PIN)
-    guide = re.findall(r"```python\n(.*?)\s*```", GUIDE.read_text(), re.DOTALL)
-    make, use = (textwrap.dedent(block).replace('"root"', '"guided"') for block in guide)
+    monkeypatch.delenv("TENANTRY_ROOT_KEY")
+    (make,) = re.findall(r"```python\n(.*?)\s*```", GUIDE.read_text(), re.DOTALL)
+    (name,) = re.findall(r"```toml\n(.*?)\s*```", GUIDE.read_text(), re.DOTALL)
     assert token.label in make
-    exec(make, {})  # noqa: S102
-    names: dict[str, Any] = {}
-    exec(use, names)  # noqa: S102
-    root = await names["root_key"]()
-    assert await unwrap(root, await wrap(root, b"data key", b"place"), b"place") == b"data key"
+    exec(textwrap.dedent(make).replace('"root"', '"guided"'), {})  # noqa: S102
+    pin = written(tmp_path / "pin", PIN)
+    named = textwrap.dedent(name).replace('"root"', '"guided"').replace("/etc/tenantry/pin", str(pin))
+    fresh = await deployed(sqlite_database(tmp_path), tmp_path / "state")
+    told = to_toml(msgspec.structs.replace(fresh, root_key=RootKeyConfig()))
+    config = load(written(tmp_path / "tenantry.toml", f"{told}\n{named}"))
+    assert load(written(tmp_path / "again.toml", to_toml(config))) == config
+    async with node_of(config) as node:
+        key = await node.keyring.data_key(PLATFORM)
+    async with node_of(config) as node:
+        assert (await node.keyring.data_key(PLATFORM)).reveal() == key.reveal()
+        row = (await node.journal.reads(scopes.of_platform()).all(DATA_KEYS_OF))[0]
+        assert row.wrapped.startswith(header((await root_key(config)).id))
+
+
+async def test_ops_14_a_token_that_is_half_named_or_not_alone_or_whose_pin_others_read_starts_nothing(
+    made_keys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OPS-14: one clear sentence each; the same token, named whole and alone, opens."""
+    restart_the_token()
+    pin = written(tmp_path / "pin", f"{PIN}\n")
+    whole = TokenConfig(module=str(SOFTHSM), token="tenantry", key="root", pin_file=str(pin))
+
+    fresh = configured(sqlite_database(tmp_path), tmp_path / "state")
+
+    async def refused(pkcs11: TokenConfig, match: str) -> None:
+        with pytest.raises(Unsafe, match=match):
+            await root_key(msgspec.structs.replace(fresh, root_key=RootKeyConfig(pkcs11=pkcs11)))
+
+    await refused(whole, "twice")
+    monkeypatch.delenv("TENANTRY_ROOT_KEY")
+    await refused(msgspec.structs.replace(whole, key=""), "needs module, token, key and pin_file")
+    pin.chmod(0o644)
+    await refused(whole, "PIN file .* may be used by others")
+    pin.chmod(0o600)
+    opened_key = await root_key(msgspec.structs.replace(fresh, root_key=RootKeyConfig(pkcs11=whole)))
+    assert opened_key.id == (await opened("root")).id
 
 
 def test_without_the_extra_the_refusal_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,3 +276,9 @@ def change_pin(token: pkcs11.Token, old: str, new: str) -> None:
 def restart_the_token() -> None:
     """As a token that was restarted: every session and log-in of the process is gone."""
     pkcs11.lib(str(SOFTHSM)).reinitialize()
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o600)
+    return path

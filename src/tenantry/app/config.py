@@ -36,14 +36,33 @@ class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Connection string of the role that owns the tables. Used by `tenantry init` alone; a server may go without."""
 
 
+class TokenConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The root key in a PKCS #11 token instead; all four are needed."""
+
+    module: str = ""
+    """The PKCS #11 library of the token's maker."""
+
+    token: str = ""
+    """The token's label."""
+
+    key: str = ""
+    """The key's label."""
+
+    pin_file: str = ""
+    """The file that holds the user PIN, of mode 0600."""
+
+
 class RootKeyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the root key is: in a file, or in the variable `TENANTRY_ROOT_KEY`."""
+    """Where the root key is: in a file, in the variable `TENANTRY_ROOT_KEY`, or in a token."""
 
     file: str = ""
     """The file that holds it, of mode 0600."""
 
     environment: bool = False
     """Whether it is in `TENANTRY_ROOT_KEY` instead of a file."""
+
+    pkcs11: TokenConfig = TokenConfig()
+    """The token."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,13 +131,17 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
 
 def to_toml(config: Config) -> str:
     """The configuration as its file, without what has its default value."""
-    given: dict[str, Any] = msgspec.to_builtins(config)
-    tables = {name: value for name, value in given.items() if isinstance(value, dict)}
-    lines = [f"{name} = {_spelled(value)}" for name, value in given.items() if name not in tables and value]
-    for table, values in tables.items():
-        if any(values.values()):
-            lines += ["", f"[{table}]", *(f"{name} = {_spelled(value)}" for name, value in values.items() if value)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_table(msgspec.to_builtins(config), "")) + "\n"
+
+
+def _table(given: dict[str, Any], path: str) -> list[str]:
+    lines = [f"{name} = {_spelled(value)}" for name, value in given.items() if value and not isinstance(value, dict)]
+    if path and lines:
+        lines = ["", f"[{path}]", *lines]
+    for name, value in given.items():
+        if isinstance(value, dict):
+            lines += _table(value, f"{path}.{name}" if path else name)
+    return lines
 
 
 def _spelled(value: str | bool) -> str:

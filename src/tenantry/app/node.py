@@ -1,7 +1,6 @@
 """A node: a process that opened the store, checked in to the deployment's life and follows its journal."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 
 from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
+from tenantry.app.root import root_key
 from tenantry.audit.log import erase_again
 from tenantry.audit.schema import SCHEMA as AUDIT
 from tenantry.audit.sequencer import Sequencer
@@ -37,7 +37,6 @@ from tenantry.journal.mark import Destruction
 from tenantry.journal.schema import SCHEMA as JOURNAL
 from tenantry.keys.keyring import Keyring
 from tenantry.keys.published import PublishedKeys
-from tenantry.keys.root import LocalRootKey, local_root_key
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.store import Engine, Schema, open_store
 
@@ -115,15 +114,6 @@ async def _last_mark(marking: Marking, ended: asyncio.Event) -> None:
         await (marking.remember() if ended.is_set() else marking.write())
 
 
-def root_key(config: Config) -> LocalRootKey:
-    """The root key from where the configuration says it is.
-
-    Raises:
-        Unsafe: it is nowhere, in two places, readable by others, or no key.
-    """
-    return local_root_key(Path(config.root_key.file) if config.root_key.file else None, os.environ)
-
-
 async def _check_in(
     config: Config, engine: Engine, clock: Clock, ids: IdSource, ended: asyncio.Event, derivers: Iterable[Deriver]
 ) -> Node:
@@ -131,7 +121,7 @@ async def _check_in(
     journal, lease, name = Journal(engine, clock, pulse), Lease(clock), ids.new("node")
     duties = Duties(engine, clock, name)
 
-    keyring = Keyring(journal, clock, ids, root_key(config))
+    keyring = Keyring(journal, clock, ids, await root_key(config))
     await keyring.check()
 
     async def destroy(entry: Destruction) -> None:

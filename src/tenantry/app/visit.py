@@ -11,7 +11,8 @@ import msgspec
 
 from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
-from tenantry.app.node import ROOMS, root_key
+from tenantry.app.node import ROOMS
+from tenantry.app.root import root_key
 from tenantry.audit.sequencer import Sequencer
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import Unsafe
@@ -60,7 +61,7 @@ async def visit(config: Config) -> AsyncIterator[Visit]:
                 hint="Start a server first: it begins the new incarnation.",
             )
         journal = Journal(engine, clock, Pulse())
-        keyring = Keyring(journal, clock, ids, root_key(config))
+        keyring = Keyring(journal, clock, ids, await root_key(config))
         await keyring.check()
         keys = CheckpointKeys(keyring, clock, config.issuer)
         sequencer = Sequencer(engine, journal, clock, keys.host, keys.signer)

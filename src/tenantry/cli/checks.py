@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from tenantry.app.config import Config
-from tenantry.app.node import ROOMS, root_key
+from tenantry.app.node import ROOMS
+from tenantry.app.root import root_key
 from tenantry.audit.schema import UNSEQUENCED
 from tenantry.core.clock import SystemClock, iso
 from tenantry.core.errors import TenantryError, Unavailable
@@ -153,7 +154,7 @@ INCARNATION = Survey("doctor_incarnation", Dialects(_INCARNATION, _INCARNATION),
 
 
 async def _root_key(look: _Look) -> AsyncIterator[Check]:
-    key = root_key(look.config)
+    key = await root_key(look.config)
     rows = await look.engine.read(NEWEST_DATA_KEY, PLATFORM, {})
     if rows:
         await unwrap_data_key(key, rows[0].wrapped, PLATFORM, rows[0].version)

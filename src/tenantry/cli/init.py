@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig, load, to_toml
-from tenantry.app.node import root_key
+from tenantry.app.root import root_key
 from tenantry.app.setup import set_up
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
 from tenantry.core.errors import AlreadyDone, Invalid
@@ -79,7 +79,7 @@ def init(
     _same("issuer", issuer, given.issuer)
     _same("database", str(database.absolute()) if database else "", given.database.file)
     _same("state", str(state.absolute()) if state else "", given.state)
-    root_key(given)  # refuses one that others may read
+    asyncio.run(root_key(given))  # refuses one that others may read
     if given.database.file:
         Path(given.database.file).parent.mkdir(parents=True, exist_ok=True)
     made += asyncio.run(_set_up(given, postgres))

@@ -130,12 +130,13 @@ class Keyring:
 
         Raises:
             Upstream: the root key cannot be reached, and the data key has been in use for too long without it.
-            NotFound: there is no such organization, or its data keys were destroyed.
+            NotFound: there is no such organization.
+            KeysDestroyed: its data keys were destroyed.
         """
         rows = {row.id: row for row in await self._line(use, algorithm) if row.cut_at_ms is None}
         key = active_key([public_key(row, use) for row in rows.values()], use, algorithm, self._clock.now_ms())
         sealed, reads = rows[key.id].sealed, self._journal.reads(scopes.of_job(use.owner))
-        data_key = await self._data_key(use.owner, await reads.one(DATA_KEY, version=version_of(sealed)))
+        data_key = await self._data_key(use.owner, await reads.one(DATA_KEY, KeysDestroyed, version=version_of(sealed)))
         return self._open(key, sealed, data_key)
 
     async def rotate(self, use: Use, algorithm: Algorithm, actor: Principal) -> None:
@@ -181,7 +182,7 @@ class Keyring:
         reads = self._journal.reads(scope)
         if not await reads.all(NEWEST_DATA_KEY):
             await self._journal.run(scope, SYSTEM, self._make_data_key)
-        return await self._data_key(org, await reads.one(NEWEST_DATA_KEY))
+        return await self._data_key(org, await reads.one(NEWEST_DATA_KEY, KeysDestroyed))
 
     async def found(self, w: WriteSet) -> DataKey:
         """Bring the first data key of the organization that `w` founds.

@@ -161,13 +161,37 @@ def local_root_key(file: Path | None, environ: Mapping[str, str]) -> LocalRootKe
             hint="Keep exactly one of them.",
         )
     if file is not None:
-        return LocalRootKey(_decode(_read(file), str(file)))
+        return LocalRootKey(_decode(read_private(file, "root key"), str(file)))
     if text is not None:
         return LocalRootKey(_decode(text, ENVIRONMENT))
     raise Unsafe(
         "No root key is configured, and nothing is ever stored without one.",
         hint=f"Name a root key file (`tenantry init` makes one) or set {ENVIRONMENT}.",
     )
+
+
+def read_private(path: Path, what: str) -> str:
+    """The text of a file that holds a secret (`what`, for the refusals): a short regular file of ours with mode 0600 or 0400.
+
+    Raises:
+        Unsafe: it cannot be opened, is another kind of file, is another user's, or may be used by others.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not make the start hang
+    except OSError as error:
+        raise Unsafe(f"The {what} file {path} cannot be opened: {error.strerror}.") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())  # of what was opened, so that nothing is swapped in between
+        if not stat.S_ISREG(status.st_mode):
+            raise Unsafe(f"The {what} file {path} is not a regular file.")
+        if status.st_uid != os.geteuid():
+            raise Unsafe(
+                f"The {what} file {path} belongs to another user.", hint="Make it belong to the server's user."
+            )
+        if stat.S_IMODE(status.st_mode) not in (0o600, 0o400):
+            raise Unsafe(f"The {what} file {path} may be used by others.", hint=f"Run: chmod 600 {path}")
+        content = file.read(_FILE_MAX_BYTES + 1)
+    return content.decode("ascii", errors="replace")
 
 
 def generate(path: Path) -> LocalRootKey:
@@ -193,25 +217,6 @@ def generate(path: Path) -> LocalRootKey:
         part.unlink()
         _sync_folder(path.parent)
     return LocalRootKey(value)
-
-
-def _read(path: Path) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not make the start hang
-    except OSError as error:
-        raise Unsafe(f"The root key file {path} cannot be opened: {error.strerror}.") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())  # of what was opened, so that nothing is swapped in between
-        if not stat.S_ISREG(status.st_mode):
-            raise Unsafe(f"The root key file {path} is not a regular file.")
-        if status.st_uid != os.geteuid():
-            raise Unsafe(
-                f"The root key file {path} belongs to another user.", hint="Make it belong to the server's user."
-            )
-        if stat.S_IMODE(status.st_mode) not in (0o600, 0o400):
-            raise Unsafe(f"The root key file {path} may be used by others.", hint=f"Run: chmod 600 {path}")
-        content = file.read(_FILE_MAX_BYTES + 1)
-    return content.decode("ascii", errors="replace")
 
 
 def _decode(text: str, source: str) -> bytes:
