@@ -69,6 +69,7 @@ class Machine(RuleBasedStateMachine):
         answer = self.world.run(self.trio.tell(0, "open"))
         self.ledger = Ledger(self.trio, answer["org"])
         self.world.ledgers.append(self.ledger)
+        self.late = ""
         self.open: tuple[psycopg.Connection, float] | None = None
 
     def _running(self, place: int) -> int:
@@ -128,7 +129,7 @@ class Machine(RuleBasedStateMachine):
         (place,) = self.trio.stopped
         self.world.run(self._wake(place))
 
-    @precondition(lambda self: self.world.conninfo and self.open is None)
+    @precondition(lambda self: self.world.conninfo and not self.late)
     @rule()
     def leave_a_transaction_open(self) -> None:
         """Rows of the changelog and the log whose transaction is old when it commits: no reader may have passed them."""
@@ -207,6 +208,7 @@ def test_whatever_happens_nothing_is_lost_skipped_or_alive_below_a_cut(
             max_examples=60 if long else 4,
             stateful_step_count=40 if long else 20,
             deadline=None,
+            database=None,  # what failed is a race: the same steps do not always fail again
             phases=[Phase.generate],  # shrinking would take minutes; the steps that failed are printed
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         )

@@ -36,6 +36,8 @@ class NodeProcess:
         Raises:
             ConnectionError: the process ended before it answered; what it was doing is unknown.
         """
+        if self._reading.done():
+            raise ConnectionError("the process ended")
         self._next += 1
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[self._next] = future
