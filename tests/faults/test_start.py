@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from tenantry.app.config import Config
+from tenantry.cli.demo.cluster import Cluster
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import Stale, TenantryError, Unavailable, Unsafe
 from tenantry.store import sqlite
 from tests.faults.storage import until
 from tests.stand.clock import ManualClock
-from tests.stand.databases import sqlite_database
+from tests.stand.databases import postgres_database, sqlite_database
 from tests.stand.nodes import deployed, node_of, node_process
 from tests.stand.organizations import Organization, open_organization
 
@@ -149,3 +150,14 @@ class _Jumping:
 
     def boottime(self) -> float:
         return self._system.boottime()
+
+
+async def test_ops_05_a_database_that_may_lose_what_it_acknowledged_is_refused(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """OPS-05: fsync off is for development alone."""
+    database = postgres_database(cluster, "undurable")
+    with pytest.raises(Unsafe, match="fsync = off"):
+        await deployed(database, tmp_path / "state", development=False)
+    async with node_of(await deployed(database, tmp_path / "state", development=True)):
+        pass

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from tenantry.app.config import Config
 from tenantry.store import Database
 from tests.faults.storage import Answer, until
 from tests.faults.whole import StoredOf
@@ -28,12 +29,18 @@ class Trio:
         self.stored = stored
         self._database = database
         self._folder = folder
+        self._configs: list[Config] = []
         self._stacks: list[AsyncExitStack] = [AsyncExitStack() for _ in range(count)]
         self.nodes: list[NodeProcess] = []
         self.stopped: set[int] = set()
+        self._dying: set[int] = set()
 
     async def start(self) -> None:
         """Start every node; returns when all answer."""
+        for place in range(len(self._stacks)):
+            folder = self._folder / f"node{place}"
+            folder.mkdir()
+            self._configs.append(await deployed(self._database, folder / "state"))
         self.nodes = [await self._started(place) for place in range(len(self._stacks))]
         await asyncio.gather(*(node.ready for node in self.nodes))
 
@@ -48,7 +55,9 @@ class Trio:
         """Tell a node something. If it is killed meanwhile, the outcome is unknown."""
         try:
             return await self.nodes[place].do(what, **args)
-        except (ConnectionError, BrokenPipeError):
+        except ConnectionError:
+            status = await self.nodes[place].ended()
+            assert place in self._dying, f"node {place} ended by itself, with status {status}"
             return {"ok": False, "error": "outcome_unknown"}
 
     def stop(self, place: int) -> None:
@@ -64,11 +73,13 @@ class Trio:
     async def kill(self, place: int) -> None:
         """SIGKILL, and a successor."""
         self.stopped.discard(place)
+        self._dying.add(place)
         self.nodes[place].signal(signal.SIGKILL)
         await self.nodes[place].ended()
         await self._stacks[place].aclose()
         self._stacks[place] = AsyncExitStack()
         self.nodes[place] = await self._started(place)
+        self._dying.discard(place)
         ready = await self.nodes[place].ready
         assert ready["ok"], ready
 
@@ -77,10 +88,9 @@ class Trio:
         return [place for place in range(len(self.nodes)) if place not in self.stopped]
 
     async def _started(self, place: int) -> NodeProcess:
-        folder = self._folder / f"node{place}"
-        folder.mkdir(exist_ok=True)
-        config = await deployed(self._database, folder / "state")
-        return await self._stacks[place].enter_async_context(node_process(config, folder))
+        return await self._stacks[place].enter_async_context(
+            node_process(self._configs[place], self._folder / f"node{place}")
+        )
 
 
 class Ledger:

@@ -21,6 +21,7 @@ from tenantry.store.sqlstate import refusal
 
 SHORT_S = 0.5
 LONG_S = 16.0
+CONNECT_S = 5.0
 
 
 def hang_up(connection: AsyncConnection) -> None:
@@ -42,18 +43,40 @@ class Line:
         """The connection, made if there is none.
 
         Raises:
-            Unavailable: the database cannot be reached, or does not answer.
+            Unavailable: the database cannot be reached, or has not answered for `CONNECT_S`.
         """
         if self._connection is None or self._connection.closed:
             try:
-                async with asyncio.timeout(SHORT_S):
-                    self._connection = await AsyncConnection.connect(
-                        self._url, autocommit=True, prepare_threshold=0, cursor_factory=AsyncRawCursor
-                    )
+                self._connection = await self._fastest()
             except (psycopg.OperationalError, TimeoutError) as error:
-                self._patience_s = SHORT_S
                 raise Unavailable("The database cannot be reached.", hint="Try again in a second.") from error
+            finally:
+                self._patience_s = SHORT_S
         return self._connection
+
+    async def _fastest(self) -> AsyncConnection:
+        """Try again every `SHORT_S` without giving up what was tried: a busy server answers late, a healed network the next try."""
+        trying: set[asyncio.Task[AsyncConnection]] = set()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                while True:
+                    trying.add(asyncio.create_task(self._connect()))
+                    done, _ = await asyncio.wait(trying, timeout=SHORT_S, return_when=asyncio.FIRST_COMPLETED)
+                    if done:
+                        fastest = next(iter(done))
+                        trying.discard(fastest)
+                        return fastest.result()
+        finally:
+            for late in trying:
+                late.cancel()
+            for tried in await asyncio.gather(*trying, return_exceptions=True):
+                if isinstance(tried, AsyncConnection):
+                    await tried.close()
+
+    async def _connect(self) -> AsyncConnection:
+        return await AsyncConnection.connect(
+            self._url, autocommit=True, prepare_threshold=0, cursor_factory=AsyncRawCursor
+        )
 
     async def rows(self, text: str, values: Any) -> list[Row]:
         """What a read gives.
