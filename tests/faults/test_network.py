@@ -197,4 +197,4 @@ async def test_a_node_that_missed_its_database_for_a_while_still_keeps_its_mark(
         mark = MarkFile(tmp_path / "state").read()
         return mark is not None and any(seen.org == line.acme.id and seen.rev == revision for seen in mark.newest)
 
-    await until(marked, 5, "the mark names the newest change")
+    await until(marked, 20, "the mark names the newest change")
