@@ -196,22 +196,25 @@ class Following:
                 return
 
     async def _look(self) -> None:
-        """Take in what was committed since the last look."""
+        """Take in what was committed since the last look.
+
+        The horizon has moved past what it gives, so that is handed on before anything else is awaited: a read that fails afterwards must
+        not take it along. Leaves come after the lease, which promises nothing of them.
+        """
         began = self._clock.boottime()
         *life, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE))[0]
-        changes = await self._horizon.changes()
-        grown = await self._horizon.recorded() if self._recorders else []
         if life != self._life:
             raise _OtherLifeError
         self._pulse.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
-        self.looks += 1
-        for change in changes:
+        for change in await self._horizon.changes():
             self._take(change)
         if not self._held and self._pulse.skew_ms <= CLOCK_SKEW_MS:
             self._lease.renew(began)
-        for org, leaves in grown:
-            for recorder in self._recorders:
-                recorder.grew(org, leaves)
+        if self._recorders:
+            for org, leaves in await self._horizon.recorded():
+                for recorder in self._recorders:
+                    recorder.grew(org, leaves)
+        self.looks += 1
 
     def _take(self, change: Change) -> None:
         """Apply a change and what it freed, or hold it back if a revision before it is missing."""
