@@ -36,6 +36,8 @@ def display(text: str) -> str:
 
 def outside(value: str | bytes, limit: int = TEXT_MAX_CHARACTERS) -> str | Excerpt:
     """Return `value` if it is clean UTF-8 of at most `limit` characters, else an `Excerpt` of that many."""
+    if type(value) is str and len(value) <= limit and value.isascii() and value.isprintable():
+        return value  # most values; none of these characters is unsafe, and each is one byte
     data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     text = data[: 4 * limit + 4].decode("utf-8", "backslashreplace")
     if len(data) <= 4 * limit and len(text) <= limit and not _UNSAFE.search(text) and text.encode() == data:

@@ -45,7 +45,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="type"):
 
     def targets(self) -> list[str]:
         """The ids that the event is about, which become what its changelog row touched."""
-        return [getattr(self, name) for name, mark in _marks(type(self)).items() if mark is _Mark.TARGET]
+        return [getattr(self, name) for name, mark in _fields(type(self)) if mark is _Mark.TARGET]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -97,11 +97,10 @@ def leaf(event: Event, setting: Setting) -> Leaf:
         "targets": event.targets(),
         "type": tag(type(event)),
     }
-    body |= {
-        name: outside(value)
-        for name, value in (("client", setting.origin.client), ("request", setting.origin.request))
-        if value
-    }
+    if setting.origin.client:
+        body["client"] = outside(setting.origin.client)
+    if setting.origin.request:
+        body["request"] = outside(setting.origin.request)
     if setting.counterpart:
         body["counterpart"] = setting.counterpart
     salt = detached = None
@@ -127,28 +126,28 @@ def tag(kind: type[Event]) -> str:
 
 def personal_fields(kind: type[Event]) -> tuple[str, ...]:
     """The fields that lie in the detachable part."""
-    return tuple(name for name, mark in _marks(kind).items() if mark is _Mark.PERSONAL)
+    return tuple(name for name, mark in _fields(kind) if mark is _Mark.PERSONAL)
 
 
 @functools.cache
-def _marks(kind: type[Event]) -> dict[str, _Mark]:
-    """The mark of each marked field."""
-    marks: dict[str, _Mark] = {}
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
-        for extra in getattr(hint, "__metadata__", ()):
-            if isinstance(extra, _Mark):
-                marks[name] = extra
-    return marks
+def _fields(kind: type[Event]) -> tuple[tuple[str, _Mark | None], ...]:
+    """Each field with its mark, in the order of declaration, which is the order of the targets."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return tuple((name, _mark(hint)) for name, hint in hints.items() if name in kind.__struct_fields__)
+
+
+def _mark(hint: object) -> _Mark | None:
+    return next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, _Mark)), None)
 
 
 def _parts(event: Event) -> tuple[dict[str, object], dict[str, object]]:
     """The fields that stay, and those that can be erased."""
-    marks = _marks(type(event))
     data: dict[str, object] = {}
     personal: dict[str, object] = {}
-    for name in event.__struct_fields__:
-        value, mark = getattr(event, name), marks.get(name)
-        if mark is not None and mark is not _Mark.TARGET:
-            value = outside(value)
-        (personal if mark is _Mark.PERSONAL else data)[name] = value
+    for name, mark in _fields(type(event)):
+        value = getattr(event, name)
+        if mark is _Mark.PERSONAL:
+            personal[name] = outside(value)
+        else:
+            data[name] = outside(value) if mark is _Mark.TEXT else value
     return data, personal
