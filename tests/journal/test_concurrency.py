@@ -212,6 +212,7 @@ async def test_a_full_queue_throttles_and_writes_nothing_of_what_it_refused(
     async with writes_held(deployment, acme):
         first = asyncio.create_task(acme.spend("first"))
         await asyncio.sleep(0)
+        await asyncio.sleep(0)  # SQLite's writer is woken a turn later, and takes the first alone
         waiting = [asyncio.create_task(acme.spend(f"{n}")) for n in range(QUEUE_MAX_SETS + 100)]
         await asyncio.sleep(0)
         refusals = [task.exception() for task in waiting if task.done()]

@@ -2,7 +2,7 @@
 
 The writer takes what waits, at most `GROUP` sets, and runs each in a savepoint of its own inside one transaction: a bad set fails
 alone, and all of them share one sync. Nobody is answered before that sync. Owners: the queue belongs to the event loop and the
-writer under `_ready`; the writing connection to the writer thread; the reading connection to the event loop.
+writer under `_ready`, `_waking` to the loop; the writing connection to the writer thread; the reading connection to the event loop.
 
 What a crash leaves: after a kill, every answered set and perhaps some unanswered ones, each whole. After a failed sync the
 process must end (`broken`): the kernel may have dropped the pages, and a second sync that succeeds proves nothing.
@@ -70,6 +70,7 @@ class SqliteEngine:
         self._loop = asyncio.get_running_loop()
         self._ready = threading.Condition()
         self._waiting: Lanes[_Waiting] = Lanes(QUEUE_MAX_SETS)
+        self._waking = False
         self._closing = False
         self._broken = False
         self._change = asyncio.Event()
@@ -82,8 +83,17 @@ class SqliteEngine:
             if self._broken or self._closing:
                 raise Unavailable("The database is closed.", hint="Restart the server.")
             self._waiting.put(program.org, _Waiting(program, future))
-            self._ready.notify()
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
         return await future
+
+    def _wake(self) -> None:
+        """Wake the writer once a turn of the loop, for all that was queued in it: woken by the first, it would contend for the
+        interpreter with those that still prepare theirs."""
+        self._waking = False
+        with self._ready:
+            self._ready.notify()
 
     async def read(self, read: Read[T], org: str, args: dict[str, Any]) -> list[T]:
         compiled = read.sqlite
