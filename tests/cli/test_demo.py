@@ -50,7 +50,7 @@ def test_left_open_it_waits_and_ends_with_ctrl_c(temporary: Path) -> None:
             assert list(temporary.iterdir()) != []
             process.send_signal(signal.SIGINT)
         said += chunk
-    assert process.wait() == 0
+    assert process.wait() == 0, said
     assert "9 steps held" in said
     assert list(temporary.iterdir()) == []
 
