@@ -67,9 +67,9 @@ class Organization(msgspec.Struct, frozen=True, eq=False):
             ledger.add_entry(w, entry, account, amount)
         return entry
 
-    async def add_member(self, name: str) -> None:
+    async def add_member(self, name: str, actor: Principal = SYSTEM) -> None:
         """A set that commutes with its like."""
-        async with self.begin() as w:
+        async with self.begin(actor) as w:
             ledger.add_member(w, name)
 
     async def spend(self, voucher: str, actor: Principal = SYSTEM) -> None:

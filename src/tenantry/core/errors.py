@@ -27,6 +27,12 @@ class NotFound(TenantryError):
     sentence = "There is no such thing here."
 
 
+class NoOrganization(NotFound):
+    """No such organization, or its log was never opened."""
+
+    sentence = "There is no such organization."
+
+
 class Conflict(TenantryError):
     """What was read has changed since: read again and retry."""
 

@@ -14,12 +14,12 @@ revision its node had applied, and the cut's is higher.
 import functools
 from typing import Any
 
-from tenantry.core.errors import Ended, NotFound, TenantryError
+from tenantry.core.errors import Ended, NoOrganization, TenantryError
 from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import Principal
 from tenantry.journal import schema
 from tenantry.journal.writeset import WriteSet
-from tenantry.store import Compiled, Kind, Outcome, Program, Row, Statement, Step, refused
+from tenantry.store import Compiled, Kind, Outcome, Program, Row, Statement, Step
 
 _SET_ORGS = Compiled(
     "SELECT set_config('tenantry.org', $1::text, true), set_config('tenantry.done', '', true)", ("orgs",)
@@ -46,9 +46,9 @@ class _Member(Program, frozen=True, eq=False):
 
     guarded: Step | None = None
     leaves: tuple[dict[str, Any], ...] = ()
-    path: str = ""
+    path: str = "[]"
     rev: int = 0
-    platform_path: str = ""
+    platform_path: str = "[]"
     platform_rev: int = 0
     incarnation: int = 0
 
@@ -91,9 +91,9 @@ class _Shared:
             keys=keys,
             guarded=guarded,
             leaves=tuple(step.args for step in steps if step.statement is schema.LEAF_ONLY),
-            path=" ".join(own.path) if own else "",
+            path=schema.ids_json(own.path) if own else "[]",
             rev=own.rev if own else 0,
-            platform_path=" ".join(own.platform_path) if own else "",
+            platform_path=schema.ids_json(own.platform_path) if own else "[]",
             platform_rev=own.platform_rev if own else 0,
             incarnation=own.incarnation if own else 0,
         )
@@ -161,10 +161,10 @@ alive AS (
     WHERE EXISTS (SELECT 1 FROM heads h WHERE h.org = a.org)
       AND a.incarnation IN (0, (SELECT max(number) FROM incarnations))
       AND NOT EXISTS (
-        SELECT 1 FROM cuts c WHERE c.org = a.org AND c.id = ANY (string_to_array(a.path, ' ')) AND c.rev > a.path_rev)
+        SELECT 1 FROM cuts c WHERE c.org = a.org AND c.id IN (SELECT jsonb_array_elements_text(a.path::jsonb)) AND c.rev > a.path_rev)
       AND NOT EXISTS (
         SELECT 1 FROM cuts c
-        WHERE c.org = '{PLATFORM}' AND c.id = ANY (string_to_array(a.platform_path, ' ')) AND c.rev > a.platform_rev)),
+        WHERE c.org = '{PLATFORM}' AND c.id IN (SELECT jsonb_array_elements_text(a.platform_path::jsonb)) AND c.rev > a.platform_rev)),
 {done},
 kept AS (
     SELECT set_config('tenantry.done', concat_ws(',', nullif(current_setting('tenantry.done'), ''), string_agg(n::text, ',')), true)
@@ -204,8 +204,7 @@ def _leaf_arrays(members: list[_Member]) -> list[list[Any]]:
 def _answer(member: _Member, row: Row) -> Outcome | TenantryError:
     _, alive, done = row
     if not alive:
-        return Ended() if member.incarnation else NotFound("There is no such organization.")
+        return Ended() if member.incarnation else NoOrganization()
     if not done and member.guarded is not None and member.guarded.otherwise is not None:
-        otherwise = member.guarded.otherwise
-        return refused(otherwise)
+        return member.guarded.otherwise()
     return Outcome([[] for step in member.steps if step.statement.returns])

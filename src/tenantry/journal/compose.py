@@ -4,7 +4,7 @@ Rows are written first and the organization's head is locked last, so that the l
 comes before the tenant's. Under the lock the actor's own credential is checked once more, then the revision is taken.
 """
 
-from tenantry.core.errors import Conflict, Ended, NotFound
+from tenantry.core.errors import Conflict, Ended, NoOrganization
 from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import Principal
 from tenantry.journal import schema
@@ -12,8 +12,6 @@ from tenantry.journal.batching import SHARED
 from tenantry.journal.event import Origin, Setting, leaf
 from tenantry.journal.writeset import WriteSet
 from tenantry.store import Outcome, Program, Step
-
-_NO_ORGANIZATION = NotFound("There is no such organization.")
 
 
 def compose(
@@ -33,11 +31,10 @@ def compose(
     steps = [Step(part.org, schema.OPEN_LOG, {}) for part in parts if part.opens]
     steps += [step for part in parts for step in part.locks]
     steps += [step for part in parts for step in part.steps]
-    steps += [Step(part.org, schema.LOCK_HEAD, {}, _NO_ORGANIZATION) for part in parts if _needs_head(part)]
+    steps += [Step(part.org, schema.LOCK_HEAD, {}, NoOrganization) for part in parts if _needs_head(part)]
     steps += _guards(parts, actor)
-    both = len(parts) > 1
     for part in parts:
-        counterpart = next((other.org for other in parts if other is not part), "") if both else ""
+        counterpart = next((other.org for other in parts if other is not part), "")
         steps += _journal_steps(part, Setting(part.org, actor, at_ms, origin, counterpart))
     if shared and role == "app" and SHARED.takes(w, parts):
         return SHARED.program(w, actor, steps)
@@ -66,14 +63,13 @@ def _guards(parts: list[WriteSet], actor: Principal) -> list[Step]:
         if part.expected is not None
     ]
     lineage = actor.lineage
-    if lineage is not None:
-        for org, path, rev in (
-            (actor.org, lineage.path, lineage.rev),
-            (PLATFORM, lineage.platform_path, lineage.platform_rev),
-        ):
-            if path:
-                args = {"incarnation": lineage.incarnation, "path": list(path), "rev": rev}
-                steps.append(Step(org, schema.GUARD_PATH, args, Ended))
+    if lineage is None:
+        return steps
+    args = {"incarnation": lineage.incarnation, "path": list(lineage.path), "rev": lineage.rev}
+    steps.append(Step(actor.org, schema.GUARD_PATH, args, Ended))
+    if lineage.platform_path:
+        args = {**args, "path": list(lineage.platform_path), "rev": lineage.platform_rev}
+        steps.append(Step(PLATFORM, schema.GUARD_PATH, args, Ended))
     return steps
 
 
@@ -81,8 +77,8 @@ def _journal_steps(part: WriteSet, setting: Setting) -> list[Step]:
     org, steps = part.org, []
     changes = part.changes_state()
     if changes:
-        cut = "[]" if not part.cuts else schema.ids_json(part.cuts)
-        steps.append(Step(org, schema.CHANGE, {"at": setting.at_ms, "touched": part.touched_json(), "cut": cut}))
+        told = {"at": setting.at_ms, "touched": part.touched_json(), "cut": schema.ids_json(part.cuts)}
+        steps.append(Step(org, schema.CHANGE, told))
         steps += [Step(org, schema.CUT, {"id": branch}) for branch in part.cuts]
     into = schema.LEAF_OF_CHANGE if changes else schema.LEAF_ONLY
     for event in part.events:

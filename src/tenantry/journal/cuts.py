@@ -8,6 +8,7 @@ applied in any order.
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
@@ -26,7 +27,7 @@ KEPT = 1_000_000
 class _Organization:
     """The cuts of one organization, and the revision up to which they are complete."""
 
-    __slots__ = ("cuts", "rev")
+    __slots__ = ("__weakref__", "cuts", "rev")
 
     def __init__(self) -> None:
         self.cuts: dict[str, int] = {}
@@ -34,27 +35,33 @@ class _Organization:
 
 
 class Cuts:
-    """A node's knowledge of what has died. A follower: add it to `Following` before that starts. Owned by the event loop."""
+    """A node's knowledge of what has died. A follower: add it to `Following` before that starts. Owned by the event loop.
+
+    `_kept` are the organizations in memory, `_live` those and whatever a check still holds: as long as anybody looks at it, it is told.
+    """
 
     def __init__(self, journal: Journal, lease: Lease, clock: Clock, incarnation: int, *, kept: int = KEPT) -> None:
         self._journal = journal
         self._lease = lease
         self._clock = clock
         self._incarnation = incarnation
-        self._kept = kept
+        self._most = kept
         self._size = 0
-        self._loaded: OrderedDict[str, _Organization] = OrderedDict()
-        self._loading: dict[str, tuple[_Organization, asyncio.Task[None]]] = {}
+        self._kept: OrderedDict[str, _Organization] = OrderedDict()
+        self._live: WeakValueDictionary[str, _Organization] = WeakValueDictionary()
+        self._loading: dict[str, asyncio.Task[_Organization]] = {}
         self._moved = asyncio.Event()
 
     def apply(self, change: Change) -> None:
         """See `Follower`."""
-        known = self._loaded.get(change.org) or (self._loading[change.org][0] if change.org in self._loading else None)
+        known = self._live.get(change.org)
         if known is not None:
+            before = len(known.cuts)
             for branch in change.cut_ids():
-                self._size += branch not in known.cuts
                 known.cuts[branch] = max(change.rev, known.cuts.get(branch, 0))
             known.rev = max(known.rev, change.rev)
+            if change.org in self._kept:
+                self._size += len(known.cuts) - before
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
@@ -70,8 +77,13 @@ class Cuts:
             return
         if lineage.incarnation != self._incarnation:
             raise Ended
-        await self._check(principal.org, lineage.path, lineage.rev)
-        await self._check(PLATFORM, lineage.platform_path, lineage.platform_rev)
+        own = await self._of(principal.org)
+        platform = await self._of(PLATFORM) if lineage.platform_path else own
+        # Nothing is awaited from here on: a cut that was heard while one of them was read counts too.
+        if any(own.cuts.get(branch, 0) > lineage.rev for branch in lineage.path):
+            raise Ended
+        if any(platform.cuts.get(branch, 0) > lineage.platform_rev for branch in lineage.platform_path):
+            raise Ended
         self._lease.check()
 
     async def lineage(
@@ -91,14 +103,6 @@ class Cuts:
         self._lease.check()
         return made
 
-    async def _check(self, org: str, path: tuple[str, ...], rev: int) -> None:
-        if not path:
-            return
-        cuts = (await self._of(org)).cuts
-        for branch in path:
-            if cuts.get(branch, 0) > rev:
-                raise Ended
-
     async def _caught_up(self, org: str, rev: int) -> int:
         began = self._clock.boottime()
         known = await self._of(org)
@@ -114,31 +118,40 @@ class Cuts:
 
     async def _of(self, org: str) -> _Organization:
         """The organization's cuts, read once and shared by all who wait for them."""
-        known = self._loaded.get(org)
+        known = self._kept.get(org)
         if known is not None:
-            self._loaded.move_to_end(org)
+            self._kept.move_to_end(org)
             return known
-        if org not in self._loading:
-            fresh = _Organization()
-            self._loading[org] = (fresh, asyncio.ensure_future(self._load(org, fresh)))
-        fresh, task = self._loading[org]
-        await asyncio.shield(task)
-        return fresh
+        if org in self._loading:
+            return await asyncio.shield(self._loading[org])
+        if (held := self._live.get(org)) is not None:
+            self._keep(org, held)
+            return held
+        self._loading[org] = asyncio.ensure_future(self._load(org))
+        return await asyncio.shield(self._loading[org])
 
-    async def _load(self, org: str, fresh: _Organization) -> None:
+    async def _load(self, org: str) -> _Organization:
+        fresh, whole = _Organization(), False
+        self._live[org] = fresh
         try:
             scope = scopes.of_job(org)
             head = await self._journal.head(scope)
             reads, after = self._journal.reads(scope), ""
             while rows := await reads.all(CUTS_OF, after=after, most=PAGE_ROWS):
                 for row in rows:
-                    self._size += row.id not in fresh.cuts
                     fresh.cuts[row.id] = max(row.rev, fresh.cuts.get(row.id, 0))
                 after = rows[-1].id
-            fresh.rev = max(fresh.rev, head.rev)
-            self._loaded[org] = fresh
+            fresh.rev, whole = max(fresh.rev, head.rev), True
         finally:
             del self._loading[org]
-        while self._size > self._kept and len(self._loaded) > 1:
-            _, forgotten = self._loaded.popitem(last=False)
+            if not whole:
+                del self._live[org]
+        self._keep(org, fresh)
+        return fresh
+
+    def _keep(self, org: str, known: _Organization) -> None:
+        self._kept[org] = known
+        self._size += len(known.cuts)
+        while self._size > self._most and len(self._kept) > 1:
+            _, forgotten = self._kept.popitem(last=False)
             self._size -= len(forgotten.cuts)

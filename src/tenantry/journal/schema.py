@@ -12,6 +12,8 @@
 | destructions | the set that destroys | every node's destruction list | the row, from which lists are completed |
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Survey, Table
@@ -205,7 +207,7 @@ class Cut(msgspec.Struct, frozen=True):
     rev: int
 
 
-def ids_json(ids: list[str]) -> str:
+def ids_json(ids: Sequence[str]) -> str:
     """Ids as the JSON list that `touched` and `cut` hold."""
     return msgspec.json.encode(ids).decode()
 

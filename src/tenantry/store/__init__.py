@@ -7,7 +7,7 @@ and refuses a set-up that would void a promise. Nobody but `tenantry.journal` ru
 from tenantry.store.engine import Engine, Survey
 from tenantry.store.open import Database, open_store, prepare
 from tenantry.store.postgres import PostgresUrls
-from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step, refused
+from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step
 from tenantry.store.roles import Roles, make_roles, plan_roles
 from tenantry.store.schema import Compiled, Dialects, Kind, Migration, Read, Schema, Statement, Table
 
@@ -35,5 +35,4 @@ __all__ = [
     "open_store",
     "plan_roles",
     "prepare",
-    "refused",
 ]

@@ -98,7 +98,7 @@ class Batcher:
         except (*UNSENDABLE, psycopg.IntegrityError):
             return [await self._by_itself(program) for program in programs]
         except Unavailable as error:
-            return [error for _ in programs]
+            return [Unavailable(error.message, hint=error.hint) for _ in programs]
         except psycopg.Error as error:
             return [refusal(error) for _ in programs]
 

@@ -11,7 +11,9 @@ import msgspec
 from tenantry.core.errors import TenantryError
 from tenantry.store.schema import Compiled, Statement
 
-Refusal = type[TenantryError] | TenantryError
+Refusal = type[TenantryError]
+"""A class and not an object: two callers that are refused alike must not share an error, and with it a trace."""
+
 Row = tuple[Any, ...]
 
 
@@ -54,8 +56,3 @@ class Outcome(msgspec.Struct, frozen=True, eq=False):
     """The rows that each returning step gave, in the order of those steps."""
 
     rows: list[list[Row]]
-
-
-def refused(otherwise: Refusal) -> TenantryError:
-    """The error to raise for a step that wrote nothing."""
-    return otherwise() if isinstance(otherwise, type) else otherwise

@@ -24,7 +24,7 @@ from tenantry.core.errors import Conflict, Damaged, Misuse, StorageFull, Tenantr
 from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.store.engine import Survey
 from tenantry.store.lanes import Lanes
-from tenantry.store.program import Outcome, Program, Row, refused
+from tenantry.store.program import Outcome, Program, Row
 from tenantry.store.schema import Read
 
 T = TypeVar("T")
@@ -169,18 +169,10 @@ class SqliteEngine:
         if _code(error) in _SURVIVED:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            refusal: TenantryError = Unavailable(
-                f"The database is busy ({name}).", hint="Try again in a second; nothing was written."
-            )
-            if name == "SQLITE_FULL":
-                refusal = StorageFull(
-                    "No space is left to write.", hint="Free space on the data disk; nothing was lost."
-                )
         else:
             self._broken = True
             self._loop.call_soon_threadsafe(self._on_broken)
-            refusal = Unknown(f"Writing failed ({name}).", hint="Restart the server, then read back what was written.")
-        return [refusal for _ in range(count)]
+        return [_of_the_group(name, survived=not self._broken) for _ in range(count)]
 
     def _answer(self, group: list[_Waiting], answers: list[Outcome | TenantryError]) -> None:
         for waiting, answer in zip(group, answers, strict=True):
@@ -220,14 +212,25 @@ def _steps(connection: sqlite3.Connection, program: Program) -> Outcome | Tenant
         if step.statement.returns:
             rows.append(found)
         if step.otherwise is not None and not found and cursor.rowcount < 1:
-            return refused(step.otherwise)
+            return step.otherwise()
     return Outcome(rows)
 
 
+def _of_the_group(name: str, *, survived: bool) -> TenantryError:
+    """What each set of a group is told when the disk failed all of them."""
+    if not survived:
+        return Unknown(f"Writing failed ({name}).", hint="Restart the server, then read back what was written.")
+    if name == "SQLITE_FULL":
+        return StorageFull("No space is left to write.", hint="Free space on the data disk; nothing was lost.")
+    return Unavailable(f"The database is busy ({name}).", hint="Try again in a second; nothing was written.")
+
+
 def _violation(error: Exception) -> TenantryError:
+    """Never in the database's own words, which name values."""
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
     if isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode != _DATATYPE:
-        return Conflict("This contradicts what is stored.", hint=f"{error.sqlite_errorname}.")
-    return Misuse(f"A statement cannot be run: {error}")
+        return Conflict("This contradicts what is stored.", hint=f"{name}.")
+    return Misuse(f"A statement cannot be run ({name}).")
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -3,7 +3,7 @@
 import psycopg
 
 from tenantry.core.errors import Conflict, Damaged, Misuse, StorageFull, TenantryError, Unavailable, Unknown
-from tenantry.store.program import Program, refused
+from tenantry.store.program import Program
 
 GUARD_FAILED = "TY001"
 """Raised by `tenantry_guard`; its message is the place of the step."""
@@ -29,7 +29,7 @@ def refusal(error: psycopg.Error | UnicodeEncodeError, program: Program | None =
         and error.diag.message_primary
     ):
         otherwise = program.steps[int(error.diag.message_primary)].otherwise
-        return refused(otherwise) if otherwise is not None else Misuse("A guard without a refusal.")
+        return otherwise() if otherwise is not None else Misuse("A guard without a refusal.")
     if not state and isinstance(error, UNSENDABLE):
         return Misuse("A value cannot be sent to the database: half a character, a NUL in a text, or an unknown type.")
     if not state or state.startswith(("08", "57P01", "57P02")):
