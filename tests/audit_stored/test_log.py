@@ -24,7 +24,8 @@ from tenantry.core.principal import SYSTEM
 from tenantry.journal import Duty, NotOurs
 from tenantry.journal.schema import LEAF_ROWS
 from tests.stand.clock import ManualClock
-from tests.stand.nodes import node_of
+from tests.stand.databases import sqlite_database
+from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, open_organization
 from tests.stand.tamper import tamper
 
@@ -199,6 +200,27 @@ async def test_aud_13_erasing_a_person_takes_the_data_and_leaves_every_proof(
     assert report.erased == 1
     assert "Alice" not in exported
     assert "Bob Berlin" in exported
+
+
+async def test_aud_13_nothing_of_an_erased_person_stays_in_the_file(tmp_path: Path) -> None:
+    """AUD-13: on SQLite what is erased is overwritten, in the database and in its log, once the server has stopped."""
+    config = await deployed(sqlite_database(tmp_path), tmp_path / "state")
+    async with node_of(config) as node:
+        acme = await open_organization(node)
+        erased = [node.ids.new("ledger") for _ in range(40)]
+        for entry in (*erased, node.ids.new("ledger")):
+            async with acme.begin() as w:
+                ledger.add_entry(w, entry, "cash", 1, payer="Alice Aachen" if entry in erased else "Bob Berlin")
+        await acme.checkpointed()
+        for entry in erased:
+            await log.erase_person(node.journal, acme.scope, SYSTEM, entry)
+    stored = _bytes_of(tmp_path)
+    assert b"Bob Berlin" in stored
+    assert b"Alice Aachen" not in stored
+
+
+def _bytes_of(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.glob("tenantry.db*"))
 
 
 async def test_aud_15_nothing_more_is_recorded_once_nobody_has_been_able_to_sign_for_a_minute(

@@ -12,9 +12,13 @@ import pytest
 
 from tenantry.app.config import Config
 from tenantry.app.node import Node
+from tenantry.audit import log
+from tenantry.audit.verify import verify_export
+from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
-from tenantry.core.errors import Ended, Unsafe
-from tenantry.core.principal import Principal
+from tenantry.core.errors import Ended, TenantryError, Unsafe
+from tenantry.core.principal import SYSTEM, Principal
+from tenantry.keys.schema import DATA_KEYS_OF
 from tenantry.store import Database
 from tests.faults.storage import until
 from tests.faults.whole import StoredOf, in_postgres, in_sqlite
@@ -140,6 +144,9 @@ async def test_ops_12_nothing_issued_before_a_restore_works_after_it(place: Plac
         assert [event["data"]["seen_revision"] for event in told] == [gone.head.rev]
         await node.cuts.check(await restored.issue("user_a"))
         await restored.add_entry()
+        await restored.checkpointed()
+        await restored.export(tmp_path / "out")
+    assert verify_export(tmp_path / "out").org == acme.id
     place.stored(acme.id).check()
     newcomer = await _with_acme(config, issue)
     async with node_of(config) as node:
@@ -236,6 +243,8 @@ async def test_ops_08_a_promoted_standby_that_lost_commits_begins_a_new_life(tmp
                     promote(standby)
                     wire.lead_to(standby.directory)
                     await asyncio.wait_for(node.ended.wait(), 5)
+                    with pytest.raises(TenantryError):
+                        await node.cuts.check(credential)
                 async with node_of(through) as node:
                     assert (node.incarnation.begun_now, node.incarnation.number) == ("restored", 2)
                     survivor = Organization(node, acme.scope)
@@ -244,3 +253,27 @@ async def test_ops_08_a_promoted_standby_that_lost_commits_begins_a_new_life(tmp
                     assert [event["data"]["seen_revision"] for event in told] == [lost]
                 in_postgres(standby.conninfo("promoted"))(acme.id).check()
         primary.start()
+
+
+async def test_aud_13_what_was_erased_since_the_backup_is_erased_again_before_anybody_is_answered(
+    place: Place, tmp_path: Path
+) -> None:
+    """AUD-13: the destruction list, outside the database, is applied to a restored one: persons and organizations."""
+    config = await deployed(place.database, tmp_path / "state")
+    async with node_of(config) as node:
+        acme, globex = await open_organization(node), await open_organization(node)
+        entry = node.ids.new("ledger")
+        async with acme.begin() as w:
+            ledger.add_entry(w, entry, "cash", 1, payer="Alice Aachen")
+        await node.keyring.data_key(globex.id)
+        await acme.checkpointed()
+    place.back_up()
+    async with node_of(config) as node:
+        await log.erase_person(node.journal, acme.scope, SYSTEM, entry)
+        async with Organization(node, globex.scope).begin() as w:
+            node.keyring.destroy(w)
+    place.restore()
+    async with node_of(config) as node:
+        leaves = (await Organization(node, acme.scope).holdings()).leaves
+        assert [leaf.personal for leaf in leaves if leaf.personal] == []
+        assert await Organization(node, globex.scope).reads.all(DATA_KEYS_OF) == []

@@ -8,7 +8,7 @@ from tenantry.app.config import Config
 from tenantry.cli.demo.cluster import Cluster
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import Stale, TenantryError, Unavailable, Unsafe
-from tenantry.store import sqlite
+from tenantry.store.sqlite import take
 from tests.faults.storage import until
 from tests.stand.clock import ManualClock
 from tests.stand.databases import postgres_database, sqlite_database
@@ -39,14 +39,18 @@ async def test_ops_06_a_second_process_is_refused_with_who_holds_the_file(file: 
             await open_organization(second)
 
 
-async def test_ops_06_a_file_on_a_network_mount_is_refused(file: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OPS-06: where locks and syncs cannot be trusted nothing is opened. The kernel's list of mounts is the world's edge."""
-    async with node_of(file):
+@pytest.mark.parametrize("remote", ["server:/export {} nfs4 rw 0 0", "share {} cifs rw 0 0"])
+def test_ops_06_a_file_on_a_network_mount_is_refused(tmp_path: Path, remote: str) -> None:
+    """OPS-06: where locks and syncs cannot be trusted nothing is opened; a local mount above or below does not matter."""
+    mounts, data = tmp_path / "mounts", tmp_path / "data"
+    data.mkdir()
+    local = f"/dev/vda / ext4 rw 0 0\n/dev/vdb {data}/below ext4 rw 0 0\n"
+    mounts.write_text(local)
+    with take(data / "tenantry.db", mounts):
         pass
-    monkeypatch.setattr(sqlite, "_mount_type", lambda _: "nfs4")
-    with pytest.raises(Unsafe, match="network mount"):
-        async with node_of(file):
-            pass
+    mounts.write_text(local + remote.format(data) + "\n")
+    with pytest.raises(Unsafe, match="network mount"), take(data / "tenantry.db", mounts):
+        pass
 
 
 async def test_ops_06_a_second_hand_on_the_file_does_not_corrupt_it(file: Config, tmp_path: Path) -> None:

@@ -222,6 +222,17 @@ def test_a_row_for_another_organization_cannot_be_written(guarded: Config, acme:
         connection.execute(f"INSERT INTO {table} VALUES ('{acme}', {columns[table]})".encode())
 
 
+def test_the_worker_reads_every_organizations_journal_and_writes_in_its_scope_alone(guarded: Config, acme: str) -> None:
+    cursor = f"INSERT INTO cursors (follower, org, rev, leaf) VALUES ('mine', '{acme}', 0, 0)".encode()
+    with connected(guarded.database.worker, "org_01ARZ3NDEKTSV4RRFFQ69G5FAV") as connection:
+        assert count(connection, f"SELECT count(*) FROM changelog WHERE org = '{acme}'") > 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            connection.execute(cursor)
+        connection.rollback()
+        connection.execute("SELECT set_config('tenantry.org', %s, true)", (acme,))
+        connection.execute(cursor)
+
+
 def test_a_row_cannot_be_moved_to_another_organization(guarded: Config, acme: str) -> None:
     with (
         connected(guarded.database.app, acme) as connection,

@@ -62,6 +62,8 @@ class Node(msgspec.Struct, frozen=True, eq=False):
     published_keys: PublishedKeys
     checkpoint_keys: CheckpointKeys
     works: tuple[Working, ...]
+    """What this node does when it holds the duty: deriving each table and, last, sequencing the logs."""
+
     ended: asyncio.Event
     """Set when the process must end: storage failed, or the database lives another life."""
 
@@ -91,10 +93,10 @@ async def open_node(
         opened.push_async_callback(engine.close)
         node = await _check_in(config, engine, clock, ids, ended, derivers)
         marking = Marking(Path(config.state), node.incarnation.mark, engine)
-        for follower in (node.cuts, node.published_keys, marking, *node.works):
+        *deriving, sequencing = node.works
+        for follower in (node.cuts, node.published_keys, marking, *deriving):
             node.following.add(follower)
-        for work in node.works:
-            node.following.add_recorder(work)
+        node.following.add_recorder(sequencing)
         if on_open is not None:
             on_open(node)
         await node.following.start()

@@ -93,16 +93,12 @@ NAMED = Read(
 )
 
 _UNSEQUENCED = """
-SELECT h.org FROM heads h WHERE h.org > {after}
+SELECT h.org FROM heads h WHERE h.org > :after
 AND coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
   > coalesce((SELECT max(size) FROM audit_checkpoints c WHERE c.org = h.org), 0)
-ORDER BY h.org LIMIT {most}
+ORDER BY h.org LIMIT :most
 """
-UNSEQUENCED = Survey(
-    "audit_unsequenced",
-    Dialects(_UNSEQUENCED.format(after="?1", most="?2"), _UNSEQUENCED.format(after="$1::text", most="$2::bigint")),
-    role="worker",
-)
+UNSEQUENCED = Survey("audit_unsequenced", _UNSEQUENCED, {"after": str, "most": int}, role="worker")
 
 SCHEMA = Schema(
     room="audit",

@@ -30,10 +30,10 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import Conflict
 from tenantry.core.ids import PLATFORM
 from tenantry.core.leaf import leaf
-from tenantry.core.limits import CHECKPOINT_EVERY_MS, PAGE_ROWS
+from tenantry.core.limits import CHECKPOINT_EVERY_MS
 from tenantry.journal import Duty, Journal, LeafRow
 from tenantry.journal.schema import LEAF_ROWS
-from tenantry.store import Engine
+from tenantry.store import Engine, each_organization
 
 SignerOf = Callable[[str], Awaitable[Signer]]
 """The key that signs the checkpoints of an origin now."""
@@ -56,13 +56,9 @@ class Sequencer:
         """See `Work`: without the signing key the duty is left to lapse, which stops recording in time (`Pulse`)."""
         await self._signer_of(origin(self._host, PLATFORM))
 
-    async def backlog(self) -> AsyncIterator[str]:
+    def backlog(self) -> AsyncIterator[str]:
         """See `Work`."""
-        after = ""
-        while rows := await self._engine.survey(UNSEQUENCED, after, PAGE_ROWS):
-            for (org,) in rows:
-                yield org
-            after = rows[-1][0]
+        return each_organization(self._engine, UNSEQUENCED)
 
     async def do(self, org: str, duty: Duty) -> None:
         """Bring an organization's checkpoint up to its newest leaf.

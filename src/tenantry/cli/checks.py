@@ -21,7 +21,7 @@ from tenantry.journal import foresee
 from tenantry.journal.pulse import BACKLOG_MS
 from tenantry.keys.envelope import unwrap_data_key
 from tenantry.keys.schema import NEWEST_DATA_KEY
-from tenantry.store import Dialects, Engine, Survey, open_store
+from tenantry.store import Engine, Survey, open_store
 from tenantry.store.integrity import TABLES, damage_of
 from tenantry.store.open import VERSIONS
 
@@ -150,7 +150,7 @@ async def _incarnation(look: _Look) -> AsyncIterator[Check]:
 
 
 _INCARNATION = "SELECT number, at, reason FROM incarnations ORDER BY number DESC LIMIT 1"
-INCARNATION = Survey("doctor_incarnation", Dialects(_INCARNATION, _INCARNATION), role="app")
+INCARNATION = Survey("doctor_incarnation", _INCARNATION, role="app")
 
 
 async def _root_key(look: _Look) -> AsyncIterator[Check]:
@@ -165,7 +165,7 @@ async def _root_key(look: _Look) -> AsyncIterator[Check]:
 async def _audit_log(look: _Look) -> AsyncIterator[Check]:
     now_ms = SystemClock().now_ms()
     newest_ms, until_ms = (await look.engine.survey(SEQUENCED))[0]
-    waiting = len(await look.engine.survey(UNSEQUENCED, "", PAGE_ROWS))
+    waiting = len(await look.engine.survey(UNSEQUENCED, after="", most=PAGE_ROWS))
     age = f"the newest checkpoint is {(now_ms - newest_ms) / 1000:.0f} s old" if newest_ms else "no checkpoint yet"
     if not waiting:
         yield Check("audit log", Status.OK, f"every log is under a checkpoint; {age}")
@@ -182,7 +182,7 @@ async def _audit_log(look: _Look) -> AsyncIterator[Check]:
 
 
 _SEQUENCED = "SELECT (SELECT max(at) FROM audit_checkpoints), (SELECT until FROM duties WHERE name = 'sequence')"
-SEQUENCED = Survey("doctor_sequenced", Dialects(_SEQUENCED, _SEQUENCED), role="worker")
+SEQUENCED = Survey("doctor_sequenced", _SEQUENCED, role="worker")
 
 
 async def _integrity(look: _Look) -> AsyncIterator[Check]:

@@ -6,8 +6,6 @@ from tenantry.core.errors import Invalid
 from tenantry.core.ids import PLATFORM
 from tenantry.core.limits import ACT_DEPTH, PATH_MAX_IDS
 
-PRINCIPAL_TYPES = frozenset({"user", "agent", "service", "mcp", "job"})
-
 
 class Lineage(msgspec.Struct, frozen=True):
     """The branches a credential descends from, and what its minting node had heard when it made it.

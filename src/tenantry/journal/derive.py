@@ -9,29 +9,21 @@ from typing import Protocol
 
 from tenantry.core import scopes
 from tenantry.core.errors import Conflict
-from tenantry.core.limits import PAGE_ROWS
 from tenantry.journal.duties import Duty
 from tenantry.journal.journal import Journal, Reads
 from tenantry.journal.schema import CHANGES, CURSOR_OF, MOVE_CURSOR, Change
 from tenantry.journal.writeset import WriteSet
-from tenantry.store import Dialects, Engine, Survey
+from tenantry.store import Engine, Survey, each_organization
 
 _BEHIND = """
-SELECT h.org FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name}
-WHERE h.org > {after} AND coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0) > coalesce(k.rev, 0)
-ORDER BY h.org LIMIT {most}
+SELECT h.org FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = :follower
+WHERE h.org > :after AND coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0) > coalesce(k.rev, 0)
+ORDER BY h.org LIMIT :most
 """
 BATCH = 100
 """Changes derived in one set."""
 
-BEHIND = Survey(
-    "behind",
-    Dialects(
-        _BEHIND.format(name="?1", after="?2", most="?3"),
-        _BEHIND.format(name="$1::text", after="$2::text", most="$3::bigint"),
-    ),
-    role="worker",
-)
+BEHIND = Survey("behind", _BEHIND, {"follower": str, "after": str, "most": int}, role="worker")
 
 
 class Deriver(Protocol):
@@ -58,20 +50,16 @@ class Deriving:
     async def ready(self) -> None:
         """See `Work`: deriving needs nothing but the database."""
 
-    async def backlog(self) -> AsyncIterator[str]:
+    def backlog(self) -> AsyncIterator[str]:
         """See `Work`."""
-        after = ""
-        while rows := await self._engine.survey(BEHIND, self._deriver.name, after, PAGE_ROWS):
-            for (org,) in rows:
-                yield org
-            after = rows[-1][0]
+        return each_organization(self._engine, BEHIND, follower=self._deriver.name)
 
     async def do(self, org: str, duty: Duty) -> None:
         """See `Work`."""
         scope = scopes.of_job(org)
         reads = self._journal.reads(scope)
         while True:
-            cursor = await self._engine.survey(CURSOR_OF, self._deriver.name, org)
+            cursor = await self._engine.survey(CURSOR_OF, follower=self._deriver.name, org=org)
             at = cursor[0][0] if cursor else 0
             changes = await reads.all(CHANGES, after=at, most=BATCH)
             if not changes:

@@ -24,23 +24,26 @@ from tenantry.journal.schema import Change
 from tenantry.store import Dialects, Engine, Row, Survey
 
 _log = logging.getLogger(__name__)
+_SINCE: dict[str, type] = {"seq": int, "xmax": str, "running": list}
 _CHANGED = Survey(
     "changed",
     Dialects(
-        sqlite="SELECT seq, org, rev, at, touched, cut FROM changelog WHERE seq > ?1 ORDER BY seq LIMIT 5000",
+        sqlite="SELECT seq, org, rev, at, touched, cut FROM changelog WHERE seq > :seq ORDER BY seq",
         postgres="WITH new AS (SELECT org, rev, at, touched, cut FROM changelog "
-        "WHERE xid >= $1::text::xid8 OR xid = ANY ($2::text[]::xid8[])) "
+        "WHERE xid >= (:xmax)::xid8 OR xid = ANY ((:running)::xid8[])) "
         "SELECT pg_current_snapshot()::text, new.* FROM (SELECT 1) one LEFT JOIN new ON true ORDER BY org, rev",
     ),
+    _SINCE,
 )
 _RECORDED = Survey(
     "recorded",
     Dialects(
-        sqlite="SELECT max(seq), org, max(idx) + 1 FROM leaves WHERE seq > ?1 GROUP BY org",
+        sqlite="SELECT max(seq), org, max(idx) + 1 FROM leaves WHERE seq > :seq GROUP BY org",
         postgres="WITH new AS (SELECT org, max(idx) + 1 AS leaves FROM leaves "
-        "WHERE xid >= $1::text::xid8 OR xid = ANY ($2::text[]::xid8[]) GROUP BY org) "
+        "WHERE xid >= (:xmax)::xid8 OR xid = ANY ((:running)::xid8[]) GROUP BY org) "
         "SELECT pg_current_snapshot()::text, new.* FROM (SELECT 1) one LEFT JOIN new ON true",
     ),
+    _SINCE,
 )
 _START = Survey(
     "start",
@@ -91,26 +94,25 @@ class Horizon:
 
     async def start(self) -> None:
         """Begin at what is committed now."""
-        row = (await self._engine.survey(_START))[0]
-        self._changes, self._leaves = row[0], row[1]
+        self._changes, self._leaves = (await self._engine.survey(_START))[0]
 
     async def changes(self) -> list[Change]:
         """The changes committed since the last call, ordered by revision within each organization."""
-        rows = await self._engine.survey(_CHANGED, *self._since(self._changes))
+        rows = await self._engine.survey(_CHANGED, **self._since(self._changes))
         self._changes = self._moved(self._changes, rows)
         return [Change(*row[1:]) for row in rows if row[1] is not None]
 
     async def recorded(self) -> list[tuple[str, int]]:
         """The organizations whose logs grew since the last call, with their number of leaves."""
-        rows = await self._engine.survey(_RECORDED, *self._since(self._leaves))
+        rows = await self._engine.survey(_RECORDED, **self._since(self._leaves))
         self._leaves = self._moved(self._leaves, rows)
         return [(row[1], row[2]) for row in rows if row[1] is not None]
 
-    def _since(self, position: Any) -> tuple[Any, ...]:
+    def _since(self, position: Any) -> dict[str, Any]:
         if self._engine.dialect == "sqlite":
-            return (position,)
+            return {"seq": position}
         _, xmax, running = position.split(":")
-        return xmax, [xid for xid in running.split(",") if xid]
+        return {"xmax": xmax, "running": [xid for xid in running.split(",") if xid]}
 
     def _moved(self, position: Any, rows: list[Row]) -> Any:
         if self._engine.dialect == "sqlite":

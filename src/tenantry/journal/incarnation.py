@@ -29,7 +29,7 @@ DUTY = "incarnation"
 _KNOWN = (
     "SELECT d.id, d.issuer, d.place, i.number, i.id FROM deployment d, incarnations i ORDER BY i.number DESC LIMIT 1"
 )
-KNOWN = Survey("deployment", Dialects(_KNOWN, _KNOWN), role="app")
+KNOWN = Survey("deployment", _KNOWN, role="app")
 PLACE = Survey(
     "place",
     Dialects(
@@ -42,17 +42,10 @@ PLACE = Survey(
 _UNTOLD = """
 SELECT h.org, coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0),
   coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
-FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = {name} WHERE k.org IS NULL
-ORDER BY h.org = '{platform}', h.org LIMIT {most}
+FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = :follower WHERE k.org IS NULL
+ORDER BY h.org = :platform, h.org LIMIT :most
 """
-UNTOLD = Survey(
-    "untold",
-    Dialects(
-        _UNTOLD.format(name="?1", most="?2", platform=PLATFORM),
-        _UNTOLD.format(name="$1::text", most="$2::bigint", platform=PLATFORM),
-    ),
-    role="worker",
-)
+UNTOLD = Survey("untold", _UNTOLD, {"follower": str, "platform": str, "most": int}, role="worker")
 FOUND = Statement(
     "found_deployment",
     DEPLOYMENT,
@@ -159,7 +152,7 @@ async def check_in(
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
         for entry in DestructionList(folder).read():
             await destroy(entry)
-    if known.number > 1 and not await engine.survey(CURSOR_OF, _teller(known), PLATFORM):
+    if known.number > 1 and not await engine.survey(CURSOR_OF, follower=_teller(known), org=PLATFORM):
         duty = await duties.take(DUTY)
         await _tell(engine, journal, duty, known, mark)
         await duties.release(duty)
@@ -247,8 +240,8 @@ async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mar
     The platform's is told last, and says that all were: organizations that come later began in this life.
     """
     name = _teller(known)
-    reason = (await engine.survey(_REASON, known.number))[0][0]
-    while rows := await engine.survey(UNTOLD, name, PAGE_ROWS):
+    reason = (await engine.survey(_REASON, number=known.number))[0][0]
+    while rows := await engine.survey(UNTOLD, follower=name, platform=PLATFORM, most=PAGE_ROWS):
         for org, rev, leaves in rows:
             seen_rev = max((s.rev for s in mark.newest if s.org == org), default=0)
             async with journal.begin_duty(scopes.of_job(org), duty) as w:
@@ -259,8 +252,7 @@ async def _tell(engine: Engine, journal: Journal, duty: Duty, known: _Known, mar
 
 _REASON = Survey(
     "incarnation_reason",
-    Dialects(
-        "SELECT reason FROM incarnations WHERE number = ?1", "SELECT reason FROM incarnations WHERE number = $1::bigint"
-    ),
+    "SELECT reason FROM incarnations WHERE number = :number",
+    {"number": int},
     role="app",
 )

@@ -7,7 +7,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Conflict, Misuse, NotFound
 from tenantry.core.ids import PLATFORM
-from tenantry.core.limits import PAGE_ROWS
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.core.scopes import TenantScope
 from tenantry.journal.compose import compose, settle
@@ -16,7 +15,7 @@ from tenantry.journal.event import Origin
 from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import HEAD, Head
 from tenantry.journal.writeset import WriteSet
-from tenantry.store import Dialects, Engine, Read, Survey
+from tenantry.store import Engine, Read, Survey, each_organization
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -24,10 +23,10 @@ TRIES = 4
 """One try and three more, when only a version guard failed."""
 
 _NOWHERE = Origin()
-_EVERY = "SELECT org FROM heads WHERE org > {after} ORDER BY org LIMIT {most}"
 _ORGANIZATIONS = Survey(
     "organizations",
-    Dialects(_EVERY.format(after="?1", most="?2"), _EVERY.format(after="$1::text", most="$2::bigint")),
+    "SELECT org FROM heads WHERE org > :after ORDER BY org LIMIT :most",
+    {"after": str, "most": int},
     role="worker",
 )
 
@@ -78,13 +77,9 @@ class Journal:
         """
         return await self.reads(scope).one(HEAD)
 
-    async def organizations(self) -> AsyncIterator[str]:
+    def organizations(self) -> AsyncIterator[str]:
         """Every organization in the order of its id, the platform among them, for a job of a set an organization."""
-        after = ""
-        while rows := await self._engine.survey(_ORGANIZATIONS, after, PAGE_ROWS):
-            for (org,) in rows:
-                yield org
-            after = rows[-1][0]
+        return each_organization(self._engine, _ORGANIZATIONS)
 
     @asynccontextmanager
     async def begin(

@@ -2,7 +2,8 @@
 
 The mark names the deployment, its incarnation, and the newest changes this node saw, with digests. It is written at most once a second
 and at the end, so what a restore took back within the last second before a crash may go unnoticed by the mark alone; on PostgreSQL the
-timeline tells that too. The destruction list names organizations and persons that were erased and that no backup may bring back.
+timeline tells that too. The destruction list, written in the same beat, names organizations and persons that were erased and that no
+backup may bring back.
 """
 
 import asyncio
@@ -17,18 +18,12 @@ import msgspec
 from tenantry.core.errors import TenantryError, Unsafe
 from tenantry.core.limits import CLOCK_SKEW_MS
 from tenantry.journal.schema import Change
-from tenantry.store import Dialects, Engine, Survey
+from tenantry.store import Engine, Survey
 
 NEWEST = 64
 EVERY_S = 1.0
 
-ERASED = Survey(
-    "erased",
-    Dialects(
-        sqlite="SELECT org, subject, at FROM destructions WHERE at >= ?1",
-        postgres="SELECT org, subject, at FROM destructions WHERE at >= $1::bigint",
-    ),
-)
+ERASED = Survey("erased", "SELECT org, subject, at FROM destructions WHERE at >= :since", {"since": int})
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -152,7 +147,7 @@ class Marking:
         if not self._moved:
             return
         newest = tuple(self._newest)
-        rows = await self._engine.survey(ERASED, self._erased_since_ms)
+        rows = await self._engine.survey(ERASED, since=self._erased_since_ms)
         await asyncio.to_thread(self._list.add, [Destruction(org, subject) for org, subject, _ in rows])
         self._erased_since_ms = max([self._erased_since_ms, *(at - CLOCK_SKEW_MS for *_, at in rows)])
         await self.remember()

@@ -214,10 +214,8 @@ def ids_json(ids: Sequence[str]) -> str:
 
 CURSOR_OF = Survey(
     "cursor_of",
-    Dialects(
-        "SELECT rev, leaf FROM cursors WHERE follower = ?1 AND org = ?2",
-        "SELECT rev, leaf FROM cursors WHERE follower = $1::text AND org = $2::text",
-    ),
+    "SELECT rev, leaf FROM cursors WHERE follower = :follower AND org = :org",
+    {"follower": str, "org": str},
     role="worker",
 )
 HEAD = Read(

@@ -48,7 +48,10 @@ class Work(Protocol):
 
 
 class Working:
-    """Does one kind of work on this node for as long as it holds the duty. A follower and a recorder: add it to `Following`."""
+    """Does one kind of work on this node for as long as it holds the duty.
+
+    Add it to `Following`: as a follower if it waits for changes, as a recorder if it waits for leaves.
+    """
 
     def __init__(self, work: Work, duties: Duties, clock: Clock, on_failure: Callable[[], None]) -> None:
         self._work = work
@@ -64,12 +67,17 @@ class Working:
 
     def apply(self, change: Change) -> None:
         """See `Follower`."""
-        self._kicked.add(change.org)
+        self._kick(change.org)
 
     def grew(self, org: str, leaves: int) -> None:
         """See `Recorder`."""
         del leaves
-        self._kicked.add(org)
+        self._kick(org)
+
+    def _kick(self, org: str) -> None:
+        """Note it only while the duty is held: whoever takes it asks for the backlog first."""
+        if self.holds:
+            self._kicked.add(org)
 
     def start(self) -> None:
         """Try to take the duty, and work while it is held."""
@@ -105,6 +113,7 @@ class Working:
                 await self._hold(self._duty)
             except TenantryError:
                 self._duty = None
+                self._kicked.clear()
             await asyncio.sleep(DUTY_MS / 1000 / 3)
 
     async def _hold(self, duty: Duty) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tenantry.core.errors import Misuse, TooLarge
-from tenantry.core.limits import SET_MAX_CUTS, SET_MAX_EVENTS, SET_MAX_STATEMENTS
+from tenantry.core.limits import SET_MAX_CUTS, SET_MAX_EVENTS, SET_MAX_STATEMENTS, SET_MAX_TOUCHED
 from tenantry.journal.event import Event
 from tenantry.journal.schema import ids_json
 from tenantry.store import Kind, Refusal, Row, Statement, Step
@@ -63,6 +63,8 @@ class WriteSet:
 
     def touch(self, *ids: str) -> None:
         """Name what else followers should look at; targets of events and cuts are named already."""
+        if len(self.touched) + len(ids) > SET_MAX_TOUCHED:
+            raise TooLarge(f"One change names at most {SET_MAX_TOUCHED} ids: name what holds them.")
         self.touched += ids
 
     def expect_revision(self, revision: int) -> None:

@@ -4,7 +4,7 @@ A room declares its tables, statements, reads and migrations as one `Schema`; `o
 and refuses a set-up that would void a promise. Nobody but `tenantry.journal` runs a program.
 """
 
-from tenantry.store.engine import Engine, Survey
+from tenantry.store.engine import Engine, Survey, each_organization
 from tenantry.store.open import Database, open_store, prepare
 from tenantry.store.postgres import PostgresUrls
 from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step
@@ -31,6 +31,7 @@ __all__ = [
     "Step",
     "Survey",
     "Table",
+    "each_organization",
     "make_roles",
     "open_store",
     "plan_roles",

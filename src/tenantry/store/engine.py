@@ -1,24 +1,33 @@
 """What a database must promise to the journal. Two implementations: `sqlite` and `postgres`."""
 
+from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from tenantry.core.limits import PAGE_ROWS
 from tenantry.store.program import Outcome, Program, Row
-from tenantry.store.schema import Dialects, Read
+from tenantry.store.schema import Compiled, Dialects, Read, compile_postgres, compile_sqlite, text_of
 
 T = TypeVar("T")
 
 
-class Survey(msgspec.Struct, frozen=True, eq=False):
-    """A registered read across organizations: followers, duties and the doctor. On PostgreSQL it runs as a role of its own.
-
-    Arguments are positional (`?1` or `$1`), since each text is written for its database.
-    """
+class Survey(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """A registered read across organizations: followers, duties and the doctor. On PostgreSQL it runs as a role of its own."""
 
     name: str
-    sql: Dialects
+    sql: str | Dialects
+    args: Mapping[str, type] = {}
     role: str = "follower"
+
+    @cached_property
+    def sqlite(self) -> Compiled:
+        return compile_sqlite(text_of(self.sql, "sqlite"))
+
+    @cached_property
+    def postgres(self) -> Compiled:
+        return compile_postgres(text_of(self.sql, "postgres"), self.args)
 
 
 class Engine(Protocol):
@@ -45,7 +54,7 @@ class Engine(Protocol):
         """The rows of one organization, from the primary, as of now."""
         ...
 
-    async def survey(self, survey: Survey, *args: Any) -> list[Row]:
+    async def survey(self, survey: Survey, **args: Any) -> list[Row]:
         """Rows across organizations."""
         ...
 
@@ -64,3 +73,12 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Finish what is under way, then let go of the database."""
         ...
+
+
+async def each_organization(engine: Engine, survey: Survey, **args: Any) -> AsyncIterator[str]:
+    """The organizations that a survey of `:after` and `:most` gives page by page, in the order of their ids."""
+    after = ""
+    while rows := await engine.survey(survey, after=after, most=PAGE_ROWS, **args):
+        for (org,) in rows:
+            yield org
+        after = rows[-1][0]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from psycopg import AsyncConnection
 
 from tenantry.core.errors import Unsafe
-from tenantry.store.schema import Kind, Read, Schema, Table
+from tenantry.store.schema import Kind, Schema, Table
 
 SCHEMA = "tenantry"
 
@@ -48,7 +48,7 @@ def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) 
     for schema in schemas:
         for table in schema.tables:
             made += _table(table, app, follower, worker)
-        made += [read.definition for read in schema.reads if isinstance(read, Read)]
+        made += [read.definition for read in schema.reads]
     return made
 
 
@@ -70,7 +70,7 @@ def _table(table: Table, app: str, follower: str, worker: str) -> list[str]:
     if table.follower_reads:
         made += _policy(name, "follower", f"FOR SELECT TO {follower} USING (true)")
     if table.worker_sees_all:
-        made += _policy(name, "worker", f"FOR ALL TO {worker} USING (true) WITH CHECK (true)")
+        made += _policy(name, "worker", f"FOR SELECT TO {worker} USING (true)")
     return made
 
 
@@ -111,9 +111,9 @@ async def refuse_unsafe(connection: AsyncConnection, role: str) -> None:
         Unsafe: naming the role, or the tables, views and functions.
     """
     isolation = await (await connection.execute("SHOW transaction_isolation")).fetchone()
-    if isolation != ("read committed",):
+    if isolation is None or isolation[0] != "read committed":
         raise Unsafe(
-            f"The {role} role runs transactions as {isolation}: a revision is read after its lock, in a snapshot of its own.",
+            f"The {role} role does not run transactions as read committed: a revision is read after its lock, in a snapshot of its own.",
             hint=f"ALTER ROLE … SET default_transaction_isolation = 'read committed' for the {role} role.",
         )
     over = [row[0] for row in await (await connection.execute(_COULD_BYPASS)).fetchall()]

@@ -1,6 +1,7 @@
 """Opening a database: the one place that decides which engine, checks the set-up and refuses what would void a promise."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,11 @@ from tenantry.core.limits import CLOCK_SKEW_MS
 from tenantry.store.engine import Engine, Survey
 from tenantry.store.migrate import migrate_postgres, migrate_sqlite, refuse_other_version
 from tenantry.store.postgres import PostgresEngine, PostgresUrls
-from tenantry.store.schema import Dialects, Schema
+from tenantry.store.schema import Schema
 from tenantry.store.sqlite import SqliteEngine, connect, take
 
 _VERSIONS = "SELECT room, number, phase FROM schema_versions"
-VERSIONS = Survey("versions", Dialects(_VERSIONS, _VERSIONS), role="app")
+VERSIONS = Survey("versions", _VERSIONS, role="app")
 
 
 class Database(msgspec.Struct, frozen=True):
@@ -89,14 +90,13 @@ async def open_store(
     else:
         assert database.urls is not None
         engine = PostgresEngine(database.urls)
-    try:
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(engine.close)
         if isinstance(engine, PostgresEngine):
             await engine.open(development=development)
         refuse_other_version(schemas, {(room, number, phase) for room, number, phase in await engine.survey(VERSIONS)})
         await _refuse_other_time(engine, clock)
-    except BaseException:
-        await engine.close()
-        raise
+        opened.pop_all()
     return engine
 
 

@@ -112,10 +112,12 @@ class PostgresEngine:
         row = read.row
         return [row(*r) for r in rows]
 
-    async def survey(self, survey: Survey, *args: Any) -> list[Row]:
+    async def survey(self, survey: Survey, **args: Any) -> list[Row]:
+        compiled = survey.postgres
+        given = [args[name] for name in compiled.names]
         if survey.role == "follower":
-            return await self._line.rows(survey.sql.postgres, args)
-        return await self._rows(survey.role, survey.sql.postgres, args)
+            return await self._line.rows(compiled.text, given)
+        return await self._rows(survey.role, compiled.text, given)
 
     async def changed(self, timeout_s: float) -> None:
         with suppress(TimeoutError):
@@ -269,11 +271,9 @@ class PostgresEngine:
             await self._committed.wait()
             self._committed.clear()
             self._change.set()
-            try:
-                async with self._pools["worker"].connection() as connection:
+            with suppress(psycopg.OperationalError, Unavailable):  # the others look by themselves
+                async with self._connection("worker") as connection:
                     await connection.execute(f"NOTIFY {CHANNEL}")
-            except (psycopg.OperationalError, PoolTimeout):
-                self._change.set()
             await asyncio.sleep(NOTIFY_EVERY_S)
 
 

@@ -76,17 +76,17 @@ class Statement(msgspec.Struct, frozen=True, eq=False, dict=True):
     many: str = ""
 
     def __post_init__(self) -> None:
-        for text in (_text(self.sql, "sqlite"), _text(self.sql, "postgres")):
+        for text in (text_of(self.sql, "sqlite"), text_of(self.sql, "postgres")):
             if text and not self.table.deployment_wide and ":org" not in text:
                 raise ValueError(f"statement {self.name} does not name its organization")
 
     @cached_property
     def sqlite(self) -> Compiled:
-        return compile_sqlite(_text(self.sql, "sqlite"))
+        return compile_sqlite(text_of(self.sql, "sqlite"))
 
     @cached_property
     def postgres(self) -> Compiled:
-        return compile_postgres(_text(self.sql, "postgres"), self.args)
+        return compile_postgres(text_of(self.sql, "postgres"), self.args)
 
     @cached_property
     def postgres_guarded(self) -> Compiled:
@@ -121,12 +121,12 @@ class Read(msgspec.Struct, typing.Generic[T], frozen=True, eq=False, dict=True):
     args: Mapping[str, type] = {}
 
     def __post_init__(self) -> None:
-        if ":org" not in _text(self.sql, "sqlite") or ":org" not in _text(self.sql, "postgres"):
+        if ":org" not in text_of(self.sql, "sqlite") or ":org" not in text_of(self.sql, "postgres"):
             raise ValueError(f"read {self.name} does not name its organization")
 
     @cached_property
     def sqlite(self) -> Compiled:
-        return compile_sqlite(_text(self.sql, "sqlite"))
+        return compile_sqlite(text_of(self.sql, "sqlite"))
 
     @cached_property
     def function(self) -> str:
@@ -152,7 +152,7 @@ class Read(msgspec.Struct, typing.Generic[T], frozen=True, eq=False, dict=True):
         types = {"org": str, **self.args}
         parameters = ", ".join(f"p_{name} {_PG_TYPES[kind]}" for name, kind in types.items())
         columns = ", ".join(f"{name} {_PG_TYPES[kind]}" for name, kind in _columns(self.row).items())
-        text = _NAMED.sub(lambda match: f"p_{match[1]}", _render(_text(self.sql, "postgres"), "postgres"))
+        text = _NAMED.sub(lambda match: f"p_{match[1]}", _render(text_of(self.sql, "postgres"), "postgres"))
         return (
             f"({parameters}) RETURNS TABLE ({columns}) LANGUAGE plpgsql AS $body$\n#variable_conflict use_column\n"
             f"BEGIN PERFORM set_config('tenantry.org', p_org, true); RETURN QUERY {text}; END $body$"
@@ -173,7 +173,7 @@ class Migration(msgspec.Struct, frozen=True):
 
     def statements(self, dialect: str) -> list[str]:
         """The statements of this migration on one database, in order."""
-        text = _render(_text(self.sql, dialect), dialect)
+        text = _render(text_of(self.sql, dialect), dialect)
         return [part.strip() for part in re.split(r";\s*(?:\n|$)", text) if part.strip()]
 
 
@@ -226,7 +226,8 @@ def _render(text: str, dialect: str) -> str:
     return text
 
 
-def _text(sql: str | Dialects, dialect: str) -> str:
+def text_of(sql: str | Dialects, dialect: str) -> str:
+    """The text for one database, its placeholders still in it."""
     return sql if isinstance(sql, str) else getattr(sql, dialect)
 
 
@@ -237,6 +238,7 @@ def _columns(row: type) -> dict[str, type]:
 def _plain(kind: object) -> type:
     """The column type behind `X` or `X | None`."""
     options = [option for option in typing.get_args(kind) if option is not type(None)] or [kind]
-    if len(options) != 1 or options[0] not in _PG_TYPES:
-        raise TypeError(f"{kind} is no type of a column")
-    return typing.cast("type", options[0])
+    for known in _PG_TYPES:
+        if options == [known]:
+            return known
+    raise TypeError(f"{kind} is no type of a column")

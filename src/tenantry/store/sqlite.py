@@ -101,8 +101,9 @@ class SqliteEngine:
         row = read.row
         return [row(*r) for r in self._rows(compiled.text, [_bound(values[name]) for name in compiled.names])]
 
-    async def survey(self, survey: Survey, *args: Any) -> list[Row]:
-        return self._rows(survey.sql.sqlite, args)
+    async def survey(self, survey: Survey, **args: Any) -> list[Row]:
+        compiled = survey.sqlite
+        return self._rows(compiled.text, [_bound(args[name]) for name in compiled.names])
 
     async def changed(self, timeout_s: float) -> None:
         with suppress(TimeoutError):
@@ -262,6 +263,7 @@ def connect(path: Path) -> sqlite3.Connection:
         raise
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only unlinked
     connection.execute("PRAGMA busy_timeout = 2000")
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     level = connection.execute("PRAGMA synchronous").fetchone()[0]
@@ -270,17 +272,18 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+MOUNTS = Path("/proc/self/mounts")
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "afs", "lustre"}
 
 
 @contextmanager
-def take(path: Path) -> Iterator[None]:
-    """Lock the file for this process.
+def take(path: Path, mounts: Path = MOUNTS) -> Iterator[None]:
+    """Lock the file for this process. `mounts` is the kernel's list of what is mounted where.
 
     Raises:
         Unsafe: another process holds it, or it lies on a network mount.
     """
-    if (kind := _mount_type(path.parent)) in _NETWORK:
+    if (kind := _mount_type(path.parent, mounts)) in _NETWORK:
         raise Unsafe(
             f"{path} lies on a network mount ({kind}), where locks and syncs cannot be trusted.",
             hint="Use a local disk.",
@@ -302,9 +305,8 @@ def take(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _mount_type(folder: Path) -> str:
+def _mount_type(folder: Path, mounts: Path) -> str:
     """The type of the file system that holds `folder`; empty where the system does not say."""
-    mounts = Path("/proc/self/mounts")
     if not mounts.exists():
         return ""
     best, kind = "", ""
