@@ -13,7 +13,7 @@ from tenantry.audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from tenantry.audit.tiles import TileTree, filled, grow, parse_tile_path, tile_path, width_at
+from tenantry.audit.tiles import TileTree, grow, tile_path, width_at
 
 COUNT = 70_000
 LEAVES = [leaf_hash(index.to_bytes(4, "big")) for index in range(COUNT)]
@@ -50,29 +50,6 @@ def stored() -> Stored:
 )
 def test_a_tile_has_one_address(tile: tuple[int, int, int], path: str) -> None:
     assert tile_path(*tile) == path
-    assert parse_tile_path(path) == tile
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "tile/0/0",
-        "tile/00/000",
-        "tile/0/x000/001",
-        "tile/0/1000",
-        "tile/0/001/002",
-        "tile/64/000",
-        "tile/0/000.p/256",
-        "tile/0/000.p/0",
-        "tile/0/000.p/01",
-        "tile/0/../000",
-        "tile/0/000\n",
-        "tile/entries/000",
-    ],
-)
-def test_another_spelling_is_no_address(path: str) -> None:
-    with pytest.raises(ValueError, match="not a tile"):
-        parse_tile_path(path)
 
 
 def test_a_tree_of_70_000_has_the_tiles_of_the_specification(stored: Stored) -> None:
@@ -80,13 +57,6 @@ def test_a_tree_of_70_000_has_the_tiles_of_the_specification(stored: Stored) -> 
     expected = {(0, n): 256 for n in range(273)} | {(0, 273): 112, (1, 0): 256, (1, 1): 17, (2, 0): 1}
     assert widths == expected
     assert all(width_at(COUNT, level, n) == width for (level, n), width in widths.items())
-
-
-def test_the_tiles_that_became_full_are_named_once() -> None:
-    assert list(filled(0, 255)) == []
-    assert list(filled(255, 256)) == [(0, 0)]
-    assert list(filled(65_300, 65_537)) == [(0, 255), (1, 0)]
-    assert list(filled(65_536, 65_537)) == []
 
 
 @settings(max_examples=20)

@@ -1,5 +1,6 @@
 """`tenantry audit export` and `verify`: what was taken out is proved without the deployment."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -29,6 +30,18 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(deployed: Shell, o
     assert (changed.status, changed.out) == (4, "")
     failure = json.loads(changed.err)
     assert (failure["error"], failure["kind"], failure["index"]) == ("proof_failed", "changed", 0)
+
+
+def test_a_spreadsheet_is_exported_when_asked_for_and_verified_with_the_rest(deployed: Shell, out: Path) -> None:
+    assert not (out / "events.csv").exists()
+    assert deployed("audit", "export", "--org", PLATFORM, "--out", "sheet", "--csv").status == 0
+    sheet = deployed.folder / "sheet" / "events.csv"
+    rows = list(csv.DictReader(sheet.read_text().splitlines()))
+    assert (rows[0]["type"], rows[0]["outcome"]) == ("deployment.founded", "done")
+    assert deployed("audit", "verify", "sheet").status == 0
+    sheet.write_bytes(sheet.read_bytes().replace(b"done", b"d0ne", 1))
+    changed = deployed("audit", "verify", "sheet", "--json")
+    assert (changed.status, json.loads(changed.err)["kind"]) == (4, "file_changed")
 
 
 def test_the_sentence_for_a_person_names_the_first_bad_event_and_its_kind(deployed: Shell, out: Path) -> None:

@@ -16,6 +16,10 @@ def test_the_reference_of_the_configuration_is_current() -> None:
     assert (PAGES / "configuration.md").read_text() == reference.configuration(), AGAIN
 
 
+def test_the_reference_of_the_events_is_current() -> None:
+    assert (PAGES / "events.md").read_text() == reference.events(), AGAIN
+
+
 def test_every_setting_is_explained() -> None:
     rows = [line for line in reference.configuration().splitlines() if line.startswith("| `")]
     assert len(rows) == 14

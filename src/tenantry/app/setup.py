@@ -12,17 +12,10 @@ from tenantry.core.clock import SystemClock
 from tenantry.core.errors import NotFound, Unsafe
 from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.core.principal import SYSTEM
-from tenantry.journal import Event, Journal, Pulse, Target, foresee, found, join
-from tenantry.journal.incarnation import KNOWN
+from tenantry.journal import Journal, Pulse, foresee, found, join
+from tenantry.journal.incarnation import KNOWN, DeploymentFounded
 from tenantry.journal.mark import MarkFile
 from tenantry.store import Schema, open_store, prepare
-
-
-class DeploymentFounded(Event, tag="deployment.founded", frozen=True):
-    """The deployment began: the first leaf of the platform's log."""
-
-    platform: Target
-    issuer: str
 
 
 class SetUp(msgspec.Struct, frozen=True):

@@ -6,8 +6,7 @@ Storage is a function: `read(level, n)` returns what is stored of a tile, or not
 hash; what is absent above it is worked out from below.
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,8 +15,6 @@ from tenantry.audit.merkle import HASH_BYTES, complete_root
 TILE_WIDTH = 256
 TILE_HEIGHT = 8
 TileSource = Callable[[int, int], bytes]
-
-_PATH = re.compile(r"tile/(0|[1-9]\d?)/((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?")
 
 
 class Tile(msgspec.Struct, frozen=True):
@@ -42,30 +39,9 @@ def tile_path(level: int, n: int, width: int = TILE_WIDTH) -> str:
     return f"tile/{level}/" + "/".join(["x" + group for group in groups[:-1]] + groups[-1:]) + partial
 
 
-def parse_tile_path(path: str) -> tuple[int, int, int]:
-    """Return (level, n, width) of an address; raises ValueError for every spelling but the one `tile_path` writes."""
-    match = _PATH.fullmatch(path)
-    if match is None:
-        raise ValueError(f"not a tile: {path[:100]!r}")
-    level, n = int(match[1]), int(re.sub(r"[x/]", "", match[2]))
-    width = int(match[3] or TILE_WIDTH)
-    if level > 63 or tile_path(level, n, width) != path:
-        raise ValueError(f"not a tile: {path[:100]!r}")
-    return level, n, width
-
-
 def width_at(size: int, level: int, n: int) -> int:
     """How many hashes tile (level, n) has in a tree of `size`: 0 to 256."""
     return max(0, min(TILE_WIDTH, (size >> TILE_HEIGHT * level) - n * TILE_WIDTH))
-
-
-def filled(old: int, new: int) -> Iterator[tuple[int, int]]:
-    """The (level, n) of each tile that is full at size `new` and was not at `old`, lowest level first."""
-    level = 0
-    while new >> TILE_HEIGHT * (level + 1):
-        first, end = old >> TILE_HEIGHT * (level + 1), new >> TILE_HEIGHT * (level + 1)
-        yield from ((level, n) for n in range(first, end))
-        level += 1
 
 
 def grow(size: int, leaf_hashes: bytes, read: TileSource) -> list[Tile]:

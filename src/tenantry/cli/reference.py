@@ -1,4 +1,4 @@
-"""Writes the reference of the commands and of the configuration from their declarations.
+"""Writes the reference of the commands, the configuration and the audit events from their declarations.
 
 python -m tenantry.cli.reference docs/reference
 """
@@ -7,11 +7,14 @@ import ast
 import inspect
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from tenantry.app.config import Config
+from tenantry.app.node import ROOMS
+from tenantry.audit.catalogue import catalogue
 from tenantry.cli.commands import MEANINGS, STATUSES, app
 from tenantry.core.errors import TenantryError
 
@@ -32,6 +35,16 @@ it holds passwords. Unknown keys are refused. Each text below can be given, or o
 """
 
 
+_EVENTS = """# Audit events
+
+Each is a leaf of its organization's log, with `type`, `at`, `org`, `actor` (the chain, outermost last), `targets`, `outcome`, `data`, and
+where known `client`, `request` and `counterpart`. What is personal lies beside the leaf and can be erased without breaking a proof.
+
+| event | means | data | personal |
+|---|---|---|---|
+"""
+
+
 def commands() -> str:
     """docs/reference/cli.md."""
     title, _, rest = app.generate_docs().partition("\n")
@@ -47,6 +60,21 @@ def commands() -> str:
 def configuration() -> str:
     """docs/reference/configuration.md."""
     return _CONFIGURATION + _table(Config, "", "TENANTRY")
+
+
+def events() -> str:
+    """docs/reference/events.md: of every room that a deployment has, the demonstration's apart."""
+    rooms = {schema.room for schema in ROOMS}
+    rows = [
+        f"| `{event.name}` | {event.meaning} | {_listed(f for f in event.fields if f not in event.personal)} | {_listed(event.personal)} |"
+        for event in catalogue()
+        if event.room in rooms
+    ]
+    return _EVENTS + "\n".join(rows) + "\n"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _table(kind: type[msgspec.Struct], path: str, variable: str) -> str:
@@ -75,10 +103,11 @@ def _docstrings(kind: type) -> dict[str, str]:
 
 
 def write(folder: Path) -> None:
-    """Write both pages."""
+    """Write all pages."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cli.md").write_text(commands(), encoding="utf-8")
     (folder / "configuration.md").write_text(configuration(), encoding="utf-8")
+    (folder / "events.md").write_text(events(), encoding="utf-8")
 
 
 if __name__ == "__main__":

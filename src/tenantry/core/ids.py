@@ -90,14 +90,6 @@ def ulid(identifier: str) -> str:
     return identifier[-LENGTH:]
 
 
-def made_at_ms(identifier: str) -> int:
-    """The millisecond in which the id was made, as its first 48 bits say."""
-    value = 0
-    for character in ulid(identifier)[:10]:
-        value = value << 5 | _VALUES[character]
-    return value
-
-
 def _encode(value: int) -> str:
     return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
 

@@ -66,6 +66,13 @@ BEGIN = Statement(
 )
 
 
+class DeploymentFounded(Event, tag="deployment.founded", frozen=True):
+    """The deployment began: the first leaf of the platform's log."""
+
+    platform: Target
+    issuer: str
+
+
 class IncarnationBegun(Event, tag="incarnation.begun", frozen=True):
     """The data of this deployment began a new life; what was issued before is refused."""
 

@@ -69,14 +69,13 @@ class Cluster:
 
     def __enter__(self) -> Self:
         self.directory = Path(tempfile.mkdtemp(prefix="tenantry-pg-"))
-        try:
+        with contextlib.ExitStack() as begun:
+            begun.callback(self.__exit__)
             self._own(self.directory)
             self._bin = self._reachable_binaries()
             self._initialize()
             self.start()
-        except BaseException:
-            self.__exit__()
-            raise
+            begun.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
