@@ -80,7 +80,7 @@ class Writing(msgspec.Struct, frozen=True, eq=False):
 
     def steps(self, w: WriteSet) -> list[Step]:
         """The statements that a set becomes, for a baseline to send by itself; their leaves are encoded here, once."""
-        return compose(w, SYSTEM, Origin(), self.clock.now_ms()).steps
+        return compose(w, SYSTEM, Origin(), self.clock.now_ms(), dialect="sqlite").steps
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from tenantry.cli.demo import ledger
 from tenantry.core.principal import SYSTEM
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import WriteSet, schema
-from tenantry.store import Step
+from tenantry.store import Compiled, Step
 from tenantry.store.postgres import CONNECTIONS, SET_ORG
 from tenantry.store.schema import compile_postgres
 
@@ -89,6 +89,15 @@ async def baseline(config: Config) -> AsyncIterator[AsyncConnectionPool]:
         await pool.close()
 
 
+def _plain_leaf(rev: str) -> Compiled:
+    return compile_postgres(
+        "INSERT INTO leaves (org, idx, rev, xid, body, salt, personal) "  # noqa: S608 (both texts are below)
+        f"SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, "
+        "pg_current_xact_id(), :body, :salt, :personal",
+        schema.LEAF_ONLY.args,
+    )
+
+
 PLAIN = {
     schema.CHANGE: compile_postgres(
         "INSERT INTO changelog (org, rev, xid, at, touched, cut) "
@@ -96,14 +105,10 @@ PLAIN = {
         "RETURNING rev",
         schema.CHANGE.args,
     ),
-    schema.LEAF_OF_CHANGE: compile_postgres(
-        "INSERT INTO leaves (org, idx, rev, xid, body, salt, personal) "
-        "SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), "
-        "(SELECT max(rev) FROM changelog WHERE org = :org), pg_current_xact_id(), :body, :salt, :personal",
-        schema.LEAF_OF_CHANGE.args,
-    ),
+    schema.LEAF_OF_CHANGE: _plain_leaf("(SELECT max(rev) FROM changelog WHERE org = :org)"),
+    schema.LEAF_ONLY: _plain_leaf("0"),
 }
-"""What the journal sends as one statement, as the two that it is."""
+"""What the journal sends as one call, as the statements that it is."""
 
 
 async def transaction(pool: AsyncConnectionPool, steps: list[Step], entry: str) -> None:

@@ -158,12 +158,17 @@ def test_ten_09_a_read_without_a_tenant_gives_no_row(guarded: Config, acme: str,
     with connected(guarded.database.app, None) as connection:
         types = {str: "''", int: "0"}
         args = ", ".join(["''", *(types[kind] for kind in read.args.values())])
-        assert connection.execute(f"SELECT * FROM {read.function}({args})".encode()).fetchall() == []
+        assert connection.execute(f"SELECT * FROM {read.function.name}({args})".encode()).fetchall() == []
 
 
 @pytest.mark.parametrize(
     "statement",
-    [s for schema in ALL_ROOMS for s in schema.statements if s.table in TENANT_TABLES and fenced(s.table)],
+    [
+        s
+        for schema in ALL_ROOMS
+        for s in schema.statements
+        if s.table in TENANT_TABLES and fenced(s.table) and s.postgres.text
+    ],
     ids=lambda statement: statement.name,
 )
 def test_ten_09_a_statement_without_a_tenant_changes_no_row(
@@ -171,7 +176,7 @@ def test_ten_09_a_statement_without_a_tenant_changes_no_row(
 ) -> None:
     """TEN-09: each registered statement, run with a foreign organization's id but without its scope, changes nothing."""
     role = guarded.database.worker if statement.table.kind is Kind.DERIVED else guarded.database.app
-    values = {str: "x", int: 1, bytes: b"x", list: ["x"]}
+    values: dict[type, object] = {str: "x", int: 1, bytes: b"x", list: ["x"], list[bytes]: [b"x"]}
     args = {name: values[kind] for name, kind in statement.args.items()} | {"org": acme}
     everything = f"SELECT * FROM {statement.table.name} ORDER BY 1, 2".encode()
     before = superuser.execute(everything).fetchall()

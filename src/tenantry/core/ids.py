@@ -91,7 +91,9 @@ def ulid(identifier: str) -> str:
 
 
 def _encode(value: int) -> str:
-    return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_SHIFTS = range(120, -1, -10)
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}

@@ -45,7 +45,7 @@ class _Member(Program, frozen=True, eq=False):
     """A program that may share a transaction, with what the shared statements need to know of it."""
 
     guarded: Step | None = None
-    leaves: tuple[dict[str, Any], ...] = ()
+    leaves: tuple[tuple[bytes, bytes | None, bytes | None], ...] = ()
     path: str = "[]"
     rev: int = 0
     platform_path: str = "[]"
@@ -90,7 +90,7 @@ class _Shared:
             many=self,
             keys=keys,
             guarded=guarded,
-            leaves=tuple(step.args for step in steps if step.statement is schema.LEAF_ONLY),
+            leaves=_leaves(steps),
             path=schema.ids_json(own.path) if own else "[]",
             rev=own.rev if own else 0,
             platform_path=schema.ids_json(own.platform_path) if own else "[]",
@@ -189,15 +189,21 @@ def _arrays(statement: Statement | None, group: list[tuple[int, _Member]]) -> li
     return columns + [[m.guarded.args[name] for _, m in group if m.guarded is not None] for name in names]
 
 
+def _leaves(steps: list[Step]) -> tuple[tuple[bytes, bytes | None, bytes | None], ...]:
+    """Body, salt and personal part of each leaf that a set asks for."""
+    asked = next((step.args for step in steps if step.statement is schema.SETTLE), None)
+    return () if asked is None else tuple(zip(asked["bodies"], asked["salts"], asked["personals"], strict=True))
+
+
 def _leaf_arrays(members: list[_Member]) -> list[list[Any]]:
     leaves = [(n, k, member.org, leaf) for n, member in enumerate(members) for k, leaf in enumerate(member.leaves)]
     return [
         [n for n, _, _, _ in leaves],
         [k for _, k, _, _ in leaves],
         [org for _, _, org, _ in leaves],
-        [leaf["body"] for *_, leaf in leaves],
-        [leaf["salt"] for *_, leaf in leaves],
-        [leaf["personal"] for *_, leaf in leaves],
+        [body for *_, (body, _, _) in leaves],
+        [salt for *_, (_, salt, _) in leaves],
+        [personal for *_, (_, _, personal) in leaves],
     ]
 
 
@@ -207,4 +213,4 @@ def _answer(member: _Member, row: Row) -> Outcome | TenantryError:
         return Ended() if member.incarnation else NoOrganization()
     if not done and member.guarded is not None and member.guarded.otherwise is not None:
         return member.guarded.otherwise()
-    return Outcome([[] for step in member.steps if step.statement.returns])
+    return Outcome([[(0,)]] if member.leaves else [])  # the revision of a set that changes no state

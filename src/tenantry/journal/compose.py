@@ -1,7 +1,8 @@
-"""From a write set to the program that the store runs: the order in which locks, guards, state, revision, cuts and leaves come.
+"""From a write set to the program that the store runs: the order in which locks, guards, state, revision, leaves and cuts come.
 
 Rows are written first and the organization's head is locked last, so that the lock is held only through the flush; the platform's
-comes before the tenant's. Under the lock the actor's own credential is checked once more, then the revision is taken.
+comes before the tenant's. Under the lock the revision is taken, and the actor's own credential is checked once more before its own
+set cuts anything.
 """
 
 from tenantry.core.errors import Conflict, Ended, NoOrganization
@@ -14,10 +15,8 @@ from tenantry.journal.writeset import WriteSet
 from tenantry.store import Outcome, Program, Step
 
 
-def compose(
-    w: WriteSet, actor: Principal, origin: Origin, at_ms: int, *, role: str = "app", shared: bool = False
-) -> Program:
-    """The program of a write set. `shared` lets it share a transaction where nothing in it forbids that.
+def compose(w: WriteSet, actor: Principal, origin: Origin, at_ms: int, *, dialect: str, role: str = "app") -> Program:
+    """The program of a write set on a database. A small one of `app` may share a transaction on PostgreSQL.
 
     Raises:
         Misuse: state changes without an event.
@@ -31,12 +30,17 @@ def compose(
     steps = [Step(part.org, schema.OPEN_LOG, {}) for part in parts if part.opens]
     steps += [step for part in parts for step in part.locks]
     steps += [step for part in parts for step in part.steps]
-    steps += [Step(part.org, schema.LOCK_HEAD, {}, NoOrganization) for part in parts if _needs_head(part)]
-    steps += _guards(parts, actor)
+    steps += _expected(parts)
+    settled = _settled_at_once if dialect == "postgres" else _settled_one_by_one
     for part in parts:
-        counterpart = next((other.org for other in parts if other is not part), "")
-        steps += _journal_steps(part, Setting(part.org, actor, at_ms, origin, counterpart))
-    if shared and role == "app" and SHARED.takes(w, parts):
+        if _needs_head(part):
+            counterpart = next((other.org for other in parts if other is not part), "")
+            steps += settled(part, Setting(part.org, actor, at_ms, origin, counterpart))
+    steps += _guards(actor)
+    for part in parts:
+        steps += [Step(part.org, schema.CUT, {"id": branch}) for branch in part.cuts]
+        steps += [Step(part.org, schema.DESTROY, {"subject": subject, "at": at_ms}) for subject in part.destroyed]
+    if dialect == "postgres" and role == "app" and SHARED.takes(w, parts):
         return SHARED.program(w, actor, steps)
     return Program(w.org, steps, role)
 
@@ -46,9 +50,9 @@ def settle(w: WriteSet, program: Program, outcome: Outcome) -> None:
     returning = (step for step in program.steps if step.statement.returns)
     for step, rows in zip(returning, outcome.rows, strict=True):
         part = w if step.org == w.org or w.platform is None else w.platform
-        if step.statement is schema.CHANGE:
+        if step.statement.table is schema.CHANGELOG:
             part.revision = rows[0][0]
-        elif step.statement.table is not schema.LEAVES:
+        else:
             part.rows.append(rows)
 
 
@@ -56,33 +60,53 @@ def _needs_head(part: WriteSet) -> bool:
     return bool(part.events) or part.changes_state() or part.expected is not None
 
 
-def _guards(parts: list[WriteSet], actor: Principal) -> list[Step]:
-    steps = [
-        Step(part.org, schema.GUARD_REVISION, {"rev": part.expected}, Conflict)
-        for part in parts
-        if part.expected is not None
+def _expected(parts: list[WriteSet]) -> list[Step]:
+    """Locks and guards of a set that expects a revision: the lock first, or the revision could move on behind its guard."""
+    expecting = [part for part in parts if part.expected is not None]
+    if not expecting:
+        return []
+    return [Step(part.org, schema.LOCK_HEAD, {}, NoOrganization) for part in parts if _needs_head(part)] + [
+        Step(part.org, schema.GUARD_REVISION, {"rev": part.expected}, Conflict) for part in expecting
     ]
+
+
+def _guards(actor: Principal) -> list[Step]:
     lineage = actor.lineage
     if lineage is None:
-        return steps
+        return []
     args = {"incarnation": lineage.incarnation, "path": list(lineage.path), "rev": lineage.rev}
-    steps.append(Step(actor.org, schema.GUARD_PATH, args, Ended))
+    steps = [Step(actor.org, schema.GUARD_PATH, args, Ended)]
     if lineage.platform_path:
         args = {**args, "path": list(lineage.platform_path), "rev": lineage.platform_rev}
         steps.append(Step(PLATFORM, schema.GUARD_PATH, args, Ended))
     return steps
 
 
-def _journal_steps(part: WriteSet, setting: Setting) -> list[Step]:
-    org, steps = part.org, []
+def _settled_at_once(part: WriteSet, setting: Setting) -> list[Step]:
+    leaves = [leaf(event, setting) for event in part.events]
+    args = {
+        **_change(part, setting),
+        "bodies": [made.body for made in leaves],
+        "salts": [made.salt for made in leaves],
+        "personals": [made.personal for made in leaves],
+    }
+    return [Step(part.org, schema.SETTLE, args, NoOrganization)]
+
+
+def _settled_one_by_one(part: WriteSet, setting: Setting) -> list[Step]:
+    steps = [Step(part.org, schema.LOCK_HEAD, {}, NoOrganization)]
     changes = part.changes_state()
     if changes:
-        told = {"at": setting.at_ms, "touched": part.touched_json(), "cut": schema.ids_json(part.cuts)}
-        steps.append(Step(org, schema.CHANGE, told))
-        steps += [Step(org, schema.CUT, {"id": branch}) for branch in part.cuts]
+        steps.append(Step(part.org, schema.CHANGE, _change(part, setting)))
     into = schema.LEAF_OF_CHANGE if changes else schema.LEAF_ONLY
     for event in part.events:
         made = leaf(event, setting)
-        steps.append(Step(org, into, {"body": made.body, "salt": made.salt, "personal": made.personal}))
-    steps += [Step(org, schema.DESTROY, {"subject": subject, "at": setting.at_ms}) for subject in part.destroyed]
+        steps.append(Step(part.org, into, {"body": made.body, "salt": made.salt, "personal": made.personal}))
     return steps
+
+
+def _change(part: WriteSet, setting: Setting) -> dict[str, object]:
+    """The changelog row; without `touched` there is none."""
+    if not part.changes_state():
+        return {"at": setting.at_ms, "touched": None, "cut": None}
+    return {"at": setting.at_ms, "touched": part.touched_json(), "cut": schema.ids_json(part.cuts)}

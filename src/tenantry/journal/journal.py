@@ -63,7 +63,6 @@ class Journal:
         self._engine = engine
         self._clock = clock
         self._pulse = pulse
-        self._shares = engine.dialect == "postgres"
 
     def reads(self, scope: TenantScope) -> Reads:
         """Reads within a scope."""
@@ -101,7 +100,7 @@ class Journal:
         if w.is_empty() and (w.platform is None or w.platform.is_empty()):
             return
         self._pulse.refuse_backlog(self._clock.now_ms())
-        program = compose(w, actor, origin, self._clock.now_ms(), shared=self._shares)
+        program = compose(w, actor, origin, self._clock.now_ms(), dialect=self._engine.dialect)
         settle(w, program, await self._engine.run(program))
 
     @asynccontextmanager
@@ -115,7 +114,7 @@ class Journal:
         w = WriteSet(scope.org)
         duty.hold(w)
         yield w
-        program = compose(w, SYSTEM, _NOWHERE, self._clock.now_ms(), role="worker")
+        program = compose(w, SYSTEM, _NOWHERE, self._clock.now_ms(), dialect=self._engine.dialect, role="worker")
         settle(w, program, await self._engine.run(program))
 
     async def run(

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Survey, Table
+from tenantry.store import Dialects, Function, Kind, Migration, Read, Schema, Statement, Survey, Table
 
 _INSERT = "SELECT, INSERT"
 HEADS = Table(
@@ -84,8 +84,7 @@ CHANGE = Statement(
     Dialects(
         sqlite="INSERT INTO changelog (org, rev, at, touched, cut) "
         "SELECT :org, coalesce(max(rev), 0) + 1, :at, :touched, :cut FROM changelog WHERE org = :org RETURNING rev",
-        postgres="INSERT INTO changelog (org, rev, xid, at, touched, cut) "
-        "SELECT :org, coalesce(max(rev), 0) + 1, pg_current_xact_id(), :at, :touched, :cut FROM changelog WHERE org = :org RETURNING rev",
+        postgres="",
     ),
     {"at": int, "touched": str, "cut": str},
     returns=True,
@@ -96,29 +95,55 @@ CUT = Statement(
     "INSERT INTO cuts (org, id, rev) SELECT :org, :id, max(rev) FROM changelog WHERE org = :org",
     {"id": str},
 )
-_LEAF_VALUES = (
-    "SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, {xid}:body, :salt, :personal "
-    "RETURNING idx"
-)
-_LAST_REV = "(SELECT max(rev) FROM changelog WHERE org = :org)"
 
 
 def _leaf(name: str, rev: str) -> Statement:
-    columns = "org, idx, rev, {xid}body, salt, personal"
-    both = f"INSERT INTO leaves ({columns}) {_LEAF_VALUES}"
-    sqlite = both.replace("{rev}", rev).replace("{xid}", "")
-    postgres = both.replace("{rev}", rev).replace("{xid}", "xid, ", 1).replace("{xid}", "pg_current_xact_id(), ")
     return Statement(
         name,
         LEAVES,
-        Dialects(sqlite=sqlite, postgres=postgres),
+        Dialects(
+            sqlite="INSERT INTO leaves (org, idx, rev, body, salt, personal) "  # noqa: S608 (both texts are below)
+            f"SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, :body, :salt, :personal",
+            postgres="",
+        ),
         {"body": bytes, "salt": bytes, "personal": bytes},
-        returns=True,
     )
 
 
-LEAF_OF_CHANGE = _leaf("leaf_of_change", _LAST_REV)
+LEAF_OF_CHANGE = _leaf("leaf_of_change", "(SELECT max(rev) FROM changelog WHERE org = :org)")
 LEAF_ONLY = _leaf("leaf_only", "0")
+_SETTLE = Function(
+    "settle",
+    """(p_org text, p_at bigint, p_touched text, p_cut text, p_bodies bytea[], p_salts bytea[], p_personals bytea[])
+RETURNS SETOF bigint LANGUAGE plpgsql AS $body$
+DECLARE made bigint := 0;
+BEGIN
+  PERFORM 1 FROM heads WHERE org = p_org FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RETURN; END IF;
+  IF p_touched IS NOT NULL THEN
+    INSERT INTO changelog (org, rev, xid, at, touched, cut)
+    SELECT p_org, coalesce(max(rev), 0) + 1, pg_current_xact_id(), p_at, p_touched, p_cut FROM changelog WHERE org = p_org
+    RETURNING rev INTO made;
+  END IF;
+  INSERT INTO leaves (org, idx, rev, xid, body, salt, personal)
+  SELECT p_org, coalesce((SELECT max(idx) FROM leaves WHERE org = p_org), -1) + l.place, made, pg_current_xact_id(),
+    l.body, l.salt, l.personal
+  FROM unnest(p_bodies, p_salts, p_personals) WITH ORDINALITY AS l(body, salt, personal, place);
+  RETURN NEXT made;
+END $body$""",
+)
+SETTLE = Statement(
+    "settle",
+    CHANGELOG,
+    Dialects(
+        sqlite="",
+        postgres=f"SELECT {_SETTLE.name}(:org, :at, :touched, :cut, :bodies, :salts, :personals) AS rev",
+    ),
+    {"at": int, "touched": str, "cut": str, "bodies": list[bytes], "salts": list[bytes], "personals": list[bytes]},
+    returns=True,
+)
+"""On PostgreSQL, in one call: lock the head, make the changelog row (where `touched` is given) and the leaves. Gives the revision, 0
+where there is no row of the changelog; nothing where there is no head."""
 DESTROY = Statement(
     "destroy",
     DESTRUCTIONS,
@@ -273,11 +298,13 @@ SCHEMA = Schema(
         CUT,
         LEAF_OF_CHANGE,
         LEAF_ONLY,
+        SETTLE,
         DESTROY,
         ERASE,
         MOVE_CURSOR,
     ),
     reads=(HEAD, CHANGES, LEAF_ROWS, CUTS_OF),
+    functions=(_SETTLE,),
     migrations=(
         Migration(
             1,

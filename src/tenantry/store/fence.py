@@ -48,7 +48,8 @@ def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) 
     for schema in schemas:
         for table in schema.tables:
             made += _table(table, app, follower, worker)
-        made += [read.definition for read in schema.reads]
+        made += [function.definition for function in schema.functions]
+        made += [read.function.definition for read in schema.reads]
     return made
 
 

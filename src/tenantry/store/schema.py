@@ -105,6 +105,23 @@ class Statement(msgspec.Struct, frozen=True, eq=False, dict=True):
         return Compiled(text, inner.names)
 
 
+class Function(msgspec.Struct, frozen=True, dict=True):
+    """A function of the database on PostgreSQL, with the rights of whoever calls it; `body` is what follows the name."""
+
+    purpose: str
+    body: str
+
+    @cached_property
+    def name(self) -> str:
+        """It carries a digest of the body, so that two versions of the server stand side by side."""
+        return f"{self.purpose}_{hashlib.sha256(self.body.encode()).hexdigest()[:12]}"
+
+    @cached_property
+    def definition(self) -> str:
+        """The statement that makes it."""
+        return f"CREATE OR REPLACE FUNCTION {self.name}{self.body}"
+
+
 T = typing.TypeVar("T")
 
 
@@ -129,34 +146,25 @@ class Read(msgspec.Struct, typing.Generic[T], frozen=True, eq=False, dict=True):
         return compile_sqlite(text_of(self.sql, "sqlite"))
 
     @cached_property
-    def function(self) -> str:
-        """The function's name: it carries a digest of its text, so that two versions of the server stand side by side."""
-        digest = hashlib.sha256(self._body.encode()).hexdigest()[:12]
-        return f"read_{self.name}_{digest}"
-
-    @cached_property
     def call(self) -> Compiled:
         """How the function is called."""
         names = ("org", *self.args)
         types = {"org": str, **self.args}
         places = ", ".join(f"${i}::{_PG_TYPES[types[name]]}" for i, name in enumerate(names, 1))
-        return Compiled(f"SELECT * FROM {self.function}({places})", names)  # noqa: S608
+        return Compiled(f"SELECT * FROM {self.function.name}({places})", names)  # noqa: S608
 
     @cached_property
-    def definition(self) -> str:
-        """The statement that makes the function."""
-        return f"CREATE OR REPLACE FUNCTION {self.function}{self._body}"
-
-    @cached_property
-    def _body(self) -> str:
+    def function(self) -> Function:
+        """The function that sets the tenant and runs the text."""
         types = {"org": str, **self.args}
         parameters = ", ".join(f"p_{name} {_PG_TYPES[kind]}" for name, kind in types.items())
         columns = ", ".join(f"{name} {_PG_TYPES[kind]}" for name, kind in _columns(self.row).items())
         text = _NAMED.sub(lambda match: f"p_{match[1]}", _render(text_of(self.sql, "postgres"), "postgres"))
-        return (
+        body = (
             f"({parameters}) RETURNS TABLE ({columns}) LANGUAGE plpgsql AS $body$\n#variable_conflict use_column\n"
             f"BEGIN PERFORM set_config('tenantry.org', p_org, true); RETURN QUERY {text}; END $body$"
         )
+        return Function(f"read_{self.name}", body)
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -185,10 +193,11 @@ class Schema(msgspec.Struct, frozen=True):
     statements: tuple[Statement, ...]
     reads: tuple[Read[typing.Any], ...]
     migrations: tuple[Migration, ...]
+    functions: tuple[Function, ...] = ()
 
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
-_PG_TYPES: dict[type, str] = {str: "text", int: "bigint", bytes: "bytea", list: "text[]"}
+_PG_TYPES: dict[type, str] = {str: "text", int: "bigint", bytes: "bytea", list: "text[]", list[bytes]: "bytea[]"}
 _WORDS = {
     "sqlite": {"{int}": "INTEGER", "{bytes}": "BLOB", "{strict}": "STRICT"},
     "postgres": {"{int}": "bigint", "{bytes}": "bytea", "{strict}": ""},
