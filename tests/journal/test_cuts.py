@@ -89,14 +89,12 @@ async def test_a_credential_made_by_a_node_that_has_not_heard_of_the_cut_is_dead
         await node.cuts.lineage(acme.id, ("session_1",), 1)
         await node.following.close()
         revision = await acme.cut("session_1")
-        late = await node.cuts.lineage(acme.id, ("session_1",))
+        late = await node.cuts.lineage(acme.id, ("session_1",), 1)
         assert late.rev < revision
         holder = Principal("user_1", acme.id, late)
         await node.cuts.check(holder)
         with pytest.raises(Ended):
             await acme.spend("voucher", holder)
-        with pytest.raises(Ended):
-            await acme.issue("session_1")
 
 
 async def test_without_a_look_at_the_changelog_a_node_says_nothing_after_the_lease(
@@ -113,7 +111,7 @@ async def test_without_a_look_at_the_changelog_a_node_says_nothing_after_the_lea
             await node.cuts.check(holder)
         assert refusal.value.retry_after_ms > 0
         with pytest.raises(Stale):
-            await node.cuts.lineage(acme.id, ("session_1",))
+            await node.cuts.lineage(acme.id, ("session_1",), 0)
         await node.following.start()
         await node.cuts.check(holder)
 

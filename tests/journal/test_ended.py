@@ -15,7 +15,7 @@ from tests.stand.nodes import node_of
 from tests.stand.organizations import Organization, open_organization
 
 
-@pytest.mark.parametrize("branch", ["user 1", "user_1,user_2", 'user"1', "user\t1"])
+@pytest.mark.parametrize("branch", ["user 1", "user_1,user_2", 'user"1', "üser_1"])
 async def test_a_branch_of_any_spelling_ends_what_descends_from_it(acme: Organization, branch: str) -> None:
     dead, alive = await acme.issue(branch), await acme.issue("user_2")
     await acme.cut(branch)

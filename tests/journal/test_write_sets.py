@@ -218,18 +218,17 @@ async def test_a_set_is_capped_in_statements_events_and_cuts(acme: Organization)
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800"], ids=["a NUL", "half a character"])
 async def test_a_text_that_a_database_does_not_take_leaves_nothing_of_its_set(acme: Organization, text: str) -> None:
-    """PostgreSQL refuses a NUL, both half a character; on PostgreSQL it is found when half of the set was sent."""
+    """What PostgreSQL alone would refuse is refused on both; half a character is found when half of the set was sent."""
     before = await acme.holdings()
-    if acme.node.engine.dialect == "postgres" or "\x00" not in text:
-        with pytest.raises(Misuse):
-            async with acme.begin() as w:
-                w.write(ledger.ADD_MEMBER, name="Anne")
-                w.write(ledger.ADD_MEMBER, name=text)
-                w.record(ledger.MemberAdded("Anne"))
-        with pytest.raises(Misuse):
-            async with acme.begin() as w:
-                w.write(ledger.SPEND, otherwise=ledger.AlreadySpent, voucher=text, spent_at=1)
-                w.record(ledger.VoucherSpent("one"))
+    with pytest.raises((Misuse, Invalid)):
+        async with acme.begin() as w:
+            w.write(ledger.ADD_MEMBER, name="Anne")
+            w.write(ledger.ADD_MEMBER, name=text)
+            w.record(ledger.MemberAdded("Anne"))
+    with pytest.raises((Misuse, Invalid)):
+        async with acme.begin() as w:
+            w.write(ledger.SPEND, otherwise=ledger.AlreadySpent, voucher=text, spent_at=1)
+            w.record(ledger.VoucherSpent("one"))
     assert await acme.holdings() == before
     await acme.spend("afterwards")
     await acme.add_member("Bob")

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from tenantry.core.errors import Damaged
+
 
 class _Named(msgspec.Struct):
     actor: list[str]
@@ -12,6 +14,13 @@ _DECODER = msgspec.json.Decoder(_Named)
 
 
 def names_of(body: bytes) -> list[str]:
-    """The ids that acted or were acted on in an event, each once."""
-    named = _DECODER.decode(body)
+    """The ids that acted or were acted on in an event, each once.
+
+    Raises:
+        Damaged: this is no event that the journal wrote.
+    """
+    try:
+        named = _DECODER.decode(body)
+    except msgspec.DecodeError as error:
+        raise Damaged("A leaf of the log is no event.", hint="Run `tenantry doctor`, then restore a backup.") from error
     return list(dict.fromkeys(named.actor + named.targets))

@@ -60,17 +60,14 @@ class Sequencer:
         """See `Work`."""
         return each_organization(self._engine, UNSEQUENCED)
 
-    async def do(self, org: str, duty: Duty) -> None:
-        """Bring an organization's checkpoint up to its newest leaf.
+    async def do(self, org: str, duty: Duty) -> bool:
+        """Bring an organization's checkpoint on by at most `LEAVES_A_STEP` leaves.
 
         Raises:
             ProofFailed: the stored tree does not have the root that was signed; nothing is signed over it.
+            Damaged: a leaf cannot be read.
             Upstream: the signing key cannot be had.
         """
-        while await self._step(org, duty):
-            pass
-
-    async def _step(self, org: str, duty: Duty) -> bool:
         scope = scopes.of_job(org)
         reads = self._journal.reads(scope)
         last = next(iter(await reads.all(LAST_CHECKPOINT)), CheckpointRow(0, empty_root(), b"", 0))

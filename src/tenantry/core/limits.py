@@ -9,6 +9,12 @@ EVENT_MAX_BYTES = LEAF_MAX_BYTES - REVISION_BYTES
 TEXT_MAX_CHARACTERS = 1_024
 """A text from outside that an event keeps; longer ones are cut and marked."""
 
+NAME_MAX_CHARACTERS = 256
+"""What names an actor, a target or a branch; longer ones would not fit an index."""
+
+VALUE_MAX = 1_048_576
+"""Characters or bytes of one value of a row."""
+
 SET_MAX_STATEMENTS = 256
 SET_MAX_EVENTS = 256
 SET_MAX_CUTS = 256

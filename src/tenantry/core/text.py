@@ -11,7 +11,8 @@ import re
 import msgspec
 
 from tenantry.core import canonical
-from tenantry.core.limits import TEXT_MAX_CHARACTERS
+from tenantry.core.errors import Invalid
+from tenantry.core.limits import NAME_MAX_CHARACTERS, TEXT_MAX_CHARACTERS
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]"
@@ -43,6 +44,17 @@ def outside(value: str | bytes, limit: int = TEXT_MAX_CHARACTERS) -> str | Excer
     if len(data) <= 4 * limit and len(text) <= limit and not _UNSAFE.search(text) and text.encode() == data:
         return text
     return excerpt(data, limit)
+
+
+def named(value: str) -> str:
+    """`value` if it can name a thing: at most `NAME_MAX_CHARACTERS`, none of them unsafe.
+
+    Raises:
+        Invalid: it cannot.
+    """
+    if len(value) > NAME_MAX_CHARACTERS or not (value.isprintable() or not _UNSAFE.search(value)):
+        raise Invalid(f"A name has at most {NAME_MAX_CHARACTERS} characters, and none that cannot be seen.")
+    return value
 
 
 def excerpt(data: bytes, limit: int = TEXT_MAX_CHARACTERS) -> Excerpt:

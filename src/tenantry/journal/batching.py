@@ -213,4 +213,4 @@ def _answer(member: _Member, row: Row) -> Outcome | TenantryError:
         return Ended() if member.incarnation else NoOrganization()
     if not done and member.guarded is not None and member.guarded.otherwise is not None:
         return member.guarded.otherwise()
-    return Outcome([[(0,)]] if member.leaves else [])  # the revision of a set that changes no state
+    return Outcome([[(0,)]])  # what settling gives: no state changed, so no revision

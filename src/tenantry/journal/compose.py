@@ -12,7 +12,7 @@ from tenantry.journal import schema
 from tenantry.journal.batching import SHARED
 from tenantry.journal.event import Origin, Setting, leaf
 from tenantry.journal.writeset import WriteSet
-from tenantry.store import Outcome, Program, Step
+from tenantry.store import Kind, Outcome, Program, Step
 
 
 def compose(w: WriteSet, actor: Principal, origin: Origin, at_ms: int, *, dialect: str, role: str = "app") -> Program:
@@ -57,7 +57,13 @@ def settle(w: WriteSet, program: Program, outcome: Outcome) -> None:
 
 
 def _needs_head(part: WriteSet) -> bool:
-    return bool(part.events) or part.changes_state() or part.expected is not None
+    """Whether the organization must be there: not for what followers derive, which may outlive it."""
+    return (
+        bool(part.events)
+        or part.expected is not None
+        or part.changes_state()
+        or any(step.statement.table.kind is Kind.EPHEMERAL for step in part.steps)
+    )
 
 
 def _expected(parts: list[WriteSet]) -> list[Step]:

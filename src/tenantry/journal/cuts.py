@@ -84,26 +84,32 @@ class Cuts:
             raise Ended
         if any(platform.cuts.get(branch, 0) > lineage.platform_rev for branch in lineage.platform_path):
             raise Ended
-        self._lease.check()
+        self._lease.check(principal.org, *([PLATFORM] if lineage.platform_path else []))
 
     async def lineage(
-        self, org: str, path: tuple[str, ...], read_at: int = 0, platform_path: tuple[str, ...] = ()
+        self,
+        org: str,
+        path: tuple[str, ...],
+        read_at: int,
+        platform_path: tuple[str, ...] = (),
+        platform_read_at: int = 0,
     ) -> Lineage:
-        """What a credential made now by this node carries: its path and the revisions this node has applied.
+        """What a credential carries that rests on records read at revision `read_at` (and `platform_read_at`): any cut after it ends it.
 
-        `read_at` is the revision at which the records it rests on were read; the node waits until it has applied it. Not checked here:
-        that those records are active. A branch cut before `read_at` may have been made active again.
+        Take the revision (`Journal.head`) before the records are read, never after: a cut in between would go unseen. The node waits
+        until it has applied that revision. Not checked here: that those records are active. A branch cut up to `read_at` may have been
+        made active again.
 
         Raises:
             Stale: the node did not catch up within the lease.
         """
-        rev = await self._caught_up(org, read_at)
-        platform_rev = await self._caught_up(PLATFORM, 0) if platform_path else 0
-        made = Lineage(self._incarnation, path, rev, platform_path, platform_rev)
-        self._lease.check()
-        return made
+        await self._catch_up(org, read_at)
+        if platform_path:
+            await self._catch_up(PLATFORM, platform_read_at)
+        self._lease.check(org, *([PLATFORM] if platform_path else []))
+        return Lineage(self._incarnation, path, read_at, platform_path, platform_read_at)
 
-    async def _caught_up(self, org: str, rev: int) -> int:
+    async def _catch_up(self, org: str, rev: int) -> None:
         began = self._clock.boottime()
         known = await self._of(org)
         while known.rev < rev:
@@ -114,7 +120,6 @@ class Cuts:
                 async with asyncio.timeout(left):
                     await self._moved.wait()
             known = await self._of(org)
-        return known.rev
 
     async def _of(self, org: str) -> _Organization:
         """The organization's cuts, read once and shared by all who wait for them."""

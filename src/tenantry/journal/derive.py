@@ -54,23 +54,17 @@ class Deriving:
         """See `Work`."""
         return each_organization(self._engine, BEHIND, follower=self._deriver.name)
 
-    async def do(self, org: str, duty: Duty) -> None:
+    async def do(self, org: str, duty: Duty) -> bool:
         """See `Work`."""
         scope = scopes.of_job(org)
         reads = self._journal.reads(scope)
-        while True:
-            cursor = await self._engine.survey(CURSOR_OF, follower=self._deriver.name, org=org)
-            at = cursor[0][0] if cursor else 0
-            changes = await reads.all(CHANGES, after=at, most=BATCH)
-            if not changes:
-                return
-            async with self._journal.begin_duty(scope, duty) as w:
-                await self._deriver.derive(w, reads, changes)
-                args = {
-                    "follower": self._deriver.name,
-                    "rev": changes[-1].rev,
-                    "leaf": 0,
-                    "from_rev": at,
-                    "from_leaf": 0,
-                }
-                w.write(MOVE_CURSOR, otherwise=Conflict, **args)
+        cursor = await self._engine.survey(CURSOR_OF, follower=self._deriver.name, org=org)
+        at = cursor[0][0] if cursor else 0
+        changes = await reads.all(CHANGES, after=at, most=BATCH)
+        if not changes:
+            return False
+        async with self._journal.begin_duty(scope, duty) as w:
+            await self._deriver.derive(w, reads, changes)
+            moved = {"rev": changes[-1].rev, "leaf": 0, "from_rev": at, "from_leaf": 0}
+            w.write(MOVE_CURSOR, otherwise=Conflict, follower=self._deriver.name, **moved)
+        return len(changes) == BATCH

@@ -21,7 +21,7 @@ from tenantry.core.errors import TooLarge
 from tenantry.core.leaf import seal
 from tenantry.core.limits import EVENT_MAX_BYTES
 from tenantry.core.principal import Principal
-from tenantry.core.text import outside
+from tenantry.core.text import named, outside
 
 
 class _Mark(Enum):
@@ -83,18 +83,18 @@ def leaf(event: Event, setting: Setting) -> Leaf:
 
     Raises:
         TooLarge: the body passes `EVENT_MAX_BYTES`; large content enters by its digest.
-        Invalid: a value has no canonical form.
+        Invalid: a value has no canonical form, or what should name a thing cannot.
     """
     data, personal = _parts(event)
     if setting.origin.network:
         personal["network"] = outside(setting.origin.network)
     body: dict[str, object] = {
-        "actor": list(setting.actor.chain()),
+        "actor": [named(actor) for actor in setting.actor.chain()],
         "at": iso(setting.at_ms),
         "data": data,
         "org": setting.org,
         "outcome": event.outcome,
-        "targets": event.targets(),
+        "targets": [named(target) for target in event.targets()],
         "type": tag(type(event)),
     }
     if setting.origin.client:

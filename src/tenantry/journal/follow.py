@@ -210,7 +210,7 @@ class Following:
         self._pulse.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
         for change in await self._horizon.changes():
             self._take(change)
-        if not self._held and self._pulse.skew_ms <= CLOCK_SKEW_MS:
+        if self._pulse.skew_ms <= CLOCK_SKEW_MS:
             self._lease.renew(began)
         if self._recorders:
             for org, leaves in await self._horizon.recorded():
@@ -219,14 +219,19 @@ class Following:
         self.looks += 1
 
     def _take(self, change: Change) -> None:
-        """Apply a change and what it freed, or hold it back if a revision before it is missing."""
+        """Apply a change and what it freed, or hold it back if a revision before it is missing or it cannot be read.
+
+        Until it is applied this node says nothing about its organization; about the others it goes on.
+        """
         last = self._applied.get(change.org)
         if last is not None and change.rev <= last:
             return
-        if last is not None and change.rev > last + 1:
+        if (last is not None and change.rev > last + 1) or not change.is_whole():
             self._held.setdefault(change.org, []).append(change)
+            self._lease.withheld.add(change.org)
             return
         self._apply(change)
+        self._lease.withheld.discard(change.org)
         for held in sorted(self._held.pop(change.org, ()), key=lambda c: c.rev):
             self._take(held)
 

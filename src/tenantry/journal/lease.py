@@ -1,7 +1,7 @@
 """The lease to say yes: a node that has not heard from the changelog for 700 ms says nothing.
 
 It runs from the moment at which the last successful read *began*, on a clock that counts sleep, so that a process that was stopped wakes
-up refusing. No other clock is compared.
+up refusing. No other clock is compared. A node may also say nothing about a single organization: one whose changes it could not apply.
 """
 
 from tenantry.core.clock import Clock
@@ -15,6 +15,8 @@ class Lease:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heard: float | None = None
+        self.withheld: set[str] = set()
+        """Organizations of which this node has heard something that it cannot apply: about these it says nothing."""
 
     def renew(self, began: float) -> None:
         """A read of the changelog that began at `began` (boot time, seconds) has succeeded and is applied."""
@@ -28,11 +30,11 @@ class Lease:
         """Milliseconds since the last successful read began; infinite before the first."""
         return float("inf") if self._heard is None else (self._clock.boottime() - self._heard) * 1000
 
-    def check(self) -> None:
-        """Refuse unless the lease holds.
+    def check(self, *organizations: str) -> None:
+        """Refuse unless the lease holds for these organizations.
 
         Raises:
-            Stale: it has run out.
+            Stale: it has run out, or one of them is withheld.
         """
-        if self.age_ms() >= LEASE_MS:
+        if self.age_ms() >= LEASE_MS or not self.withheld.isdisjoint(organizations):
             raise Stale(hint="Ask again in a second, or ask another node.", retry_after_ms=LEASE_MS)

@@ -197,6 +197,9 @@ class Head(msgspec.Struct, frozen=True):
     leaves: int
 
 
+_IDS = msgspec.json.Decoder(list[str])
+
+
 class Change(msgspec.Struct, frozen=True):
     """One row of the changelog: what a write set that changed state touched and cut, as JSON lists of ids."""
 
@@ -208,11 +211,20 @@ class Change(msgspec.Struct, frozen=True):
 
     def touched_ids(self) -> list[str]:
         """The ids whose state changed."""
-        return msgspec.json.decode(self.touched, type=list[str])
+        return _IDS.decode(self.touched)
 
     def cut_ids(self) -> list[str]:
         """The branches that died at this revision."""
-        return msgspec.json.decode(self.cut, type=list[str])
+        return _IDS.decode(self.cut)
+
+    def is_whole(self) -> bool:
+        """Whether it can be read: a row that the journal did not write may hold anything."""
+        try:
+            self.touched_ids()
+            self.cut_ids()
+        except msgspec.DecodeError:
+            return False
+        return True
 
 
 class LeafRow(msgspec.Struct, frozen=True):

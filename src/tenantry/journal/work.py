@@ -37,8 +37,8 @@ class Work(Protocol):
         """Every organization that has work waiting."""
         ...
 
-    async def do(self, org: str, duty: Duty) -> None:
-        """Bring one organization up to date; every write holds the duty.
+    async def do(self, org: str, duty: Duty) -> bool:
+        """One bounded step for an organization; every write holds the duty. Says whether there may be more to do.
 
         Raises:
             NotOurs: the duty was lost.
@@ -61,6 +61,7 @@ class Working:
         self.name = work.name
         self._kicked: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._taking: asyncio.Future[Duty] | None = None
         self._duty: Duty | None = None
         self._renewed = 0.0
         self.failures: dict[str, TenantryError] = {}
@@ -88,10 +89,10 @@ class Working:
         """Stop, and let the duty go; what was being written commits or does not, whole."""
         if self._task is not None:
             await end(self._task)
-        if self._duty is not None:
-            duty, self._duty = self._duty, None
-            with suppress(TenantryError):
-                await self._duties.release(duty)
+        self._duty = None
+        if self._taking is not None:
+            with suppress(TenantryError):  # not taken, or lost since
+                await self._duties.release(await self._taking)
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         """Work that failed in a way nobody foresaw ends the node: another takes the duty over."""
@@ -109,7 +110,9 @@ class Working:
             try:
                 await self._work.ready()
                 self._renewed = self._clock.boottime()
-                self._duty = await self._duties.take(self._work.name)
+                # Whoever closes this node meanwhile must know what became of it: a taken duty that nobody lets go keeps others waiting.
+                self._taking = asyncio.ensure_future(self._duties.take(self._work.name))
+                self._duty = await asyncio.shield(self._taking)
                 await self._hold(self._duty)
             except TenantryError:
                 self._duty = None
@@ -117,15 +120,15 @@ class Working:
             await asyncio.sleep(DUTY_MS / 1000 / 3)
 
     async def _hold(self, duty: Duty) -> None:
-        async for org in self._work.backlog():
-            self._kicked.add(org)
+        self._kicked.update([org async for org in self._work.backlog()])
         while True:
             await self._renew(duty)
-            for org in sorted(self._kicked):
-                self._kicked.discard(org)
-                await self._one(org, duty)
-                await self._renew(duty)
-            await asyncio.sleep(self._work.beat_ms / 1000)
+            await self._renew(duty)
+            waiting, self._kicked = self._kicked | self.failures.keys(), set()
+            # A step of each in turn: a long backlog of one organization keeps no other waiting.
+            more = {org for org in sorted(waiting) if await self._one(org, duty)}
+            self._kicked |= more
+            await asyncio.sleep(0 if more else self._work.beat_ms / 1000)
 
     async def _renew(self, duty: Duty) -> None:
         """Hold the duty on, counted from before it was asked for: an answer may have taken its time."""
@@ -134,13 +137,14 @@ class Working:
             await self._duties.renew(duty)
             self._renewed = now
 
-    async def _one(self, org: str, duty: Duty) -> None:
+    async def _one(self, org: str, duty: Duty) -> bool:
+        await self._renew(duty)
         try:
-            await self._work.do(org, duty)
+            more = await self._work.do(org, duty)
         except (NotOurs, Upstream):
             raise
         except TenantryError as error:
             self.failures[org] = error
-            self._kicked.add(org)
-        else:
-            self.failures.pop(org, None)
+            return False
+        self.failures.pop(org, None)
+        return more

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from tenantry.core.errors import Misuse, TooLarge
-from tenantry.core.limits import SET_MAX_CUTS, SET_MAX_EVENTS, SET_MAX_STATEMENTS, SET_MAX_TOUCHED
+from tenantry.core.errors import Invalid, Misuse, TooLarge
+from tenantry.core.limits import SET_MAX_CUTS, SET_MAX_EVENTS, SET_MAX_STATEMENTS, SET_MAX_TOUCHED, VALUE_MAX
+from tenantry.core.text import named
 from tenantry.journal.event import Event
 from tenantry.journal.schema import ids_json
 from tenantry.store import Kind, Refusal, Row, Statement, Step
@@ -35,7 +36,9 @@ class WriteSet:
 
         Raises:
             Misuse: an argument is missing or unknown.
-            TooLarge: the set passes `SET_MAX_STATEMENTS`; do it as one set-based statement or as a job of many sets.
+            Invalid: a text holds a NUL, which PostgreSQL cannot keep.
+            TooLarge: a value passes `VALUE_MAX`, or the set `SET_MAX_STATEMENTS`; do it as one set-based statement or as a job of many
+                sets.
         """
         self._check(statement, args)
         if len(self.steps) >= SET_MAX_STATEMENTS:
@@ -54,12 +57,17 @@ class WriteSet:
         self.events.append(event)
 
     def cut(self, branch: str) -> None:
-        """From this set's revision on, everything that descends from `branch` is dead."""
+        """From this set's revision on, everything that descends from `branch` is dead.
+
+        Raises:
+            Invalid: this cannot be the name of a branch.
+            TooLarge: the set passes `SET_MAX_CUTS`.
+        """
         if branch in self.cuts:
             return
         if len(self.cuts) >= SET_MAX_CUTS:
             raise TooLarge(f"One change cuts at most {SET_MAX_CUTS} branches.")
-        self.cuts.append(branch)
+        self.cuts.append(named(branch))
 
     def touch(self, *ids: str) -> None:
         """Name what else followers should look at; targets of events and cuts are named already."""
@@ -120,3 +128,14 @@ class WriteSet:
     def _check(self, statement: Statement, args: dict[str, Any]) -> None:
         if args.keys() != statement.args.keys():
             raise Misuse(f"{statement.name} takes {sorted(statement.args)}, not {sorted(args)}.")
+        for value in args.values():
+            for part in value if isinstance(value, list) else (value,):
+                _refuse_unkept(part)
+
+
+def _refuse_unkept(value: object) -> None:
+    """Refuse what one of the two databases could not keep, so that both keep the same."""
+    if isinstance(value, str | bytes) and len(value) > VALUE_MAX:
+        raise TooLarge(f"One value has at most {VALUE_MAX} characters or bytes.")
+    if isinstance(value, str) and "\0" in value:
+        raise Invalid("A text holds a NUL character.")

@@ -1,7 +1,8 @@
 """The batcher of a PostgreSQL node: one transaction for many sets that only record or touch ephemeral rows.
 
-While one batch is under way the next one gathers. Programs that touch the same row never share a batch, so that each is decided by
-itself. A batch that one program spoils is taken apart and its programs run one by one.
+While one batch is under way the next one gathers; it takes half of what waits, so that those who are answered prepare their next
+while the other half runs. Programs that touch the same row never share a batch, so that each is decided by itself. A batch that one
+program spoils is taken apart and its programs run by themselves.
 """
 
 import asyncio
@@ -16,10 +17,13 @@ from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.store.lanes import Lanes
 from tenantry.store.program import Many, Outcome, Program, Row
 from tenantry.store.schema import Compiled
-from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
+from tenantry.store.sqlstate import RETRIED, RETRIES, of_the_database, refusal
 
 BATCH = 512
 """Sets of one transaction."""
+
+FEW = 16
+"""Sets that are not worth dividing: what a transaction costs by itself would be paid too often."""
 
 Transaction = Callable[[list[tuple[Compiled, list[Any]]]], Awaitable[list[list[Row]]]]
 Waiting = tuple[Program, asyncio.Future[Outcome]]
@@ -32,7 +36,6 @@ class Batcher:
         self._transaction = transaction
         self._alone = alone
         self._waiting: Lanes[Waiting] = Lanes(QUEUE_MAX_SETS)
-        self._held_back: list[Waiting] = []
         self._some = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -58,10 +61,10 @@ class Batcher:
             await self._task
 
     async def _run_for_ever(self) -> None:
-        while not (self._closing and not self._held_back and not len(self._waiting)):
+        while not (self._closing and not len(self._waiting)):
             await self._some.wait()
             self._some.clear()
-            while self._held_back or len(self._waiting):
+            while len(self._waiting):
                 batch = self._next()
                 if not batch:
                     continue
@@ -75,19 +78,21 @@ class Batcher:
                         future.set_exception(answer)
 
     def _next(self) -> list[Waiting]:
-        """What runs together next: of each key one program, the others wait for the next batch in their order."""
-        candidates = self._held_back + self._waiting.take(BATCH - len(self._held_back))
+        """What runs together next, in turn by organization: of each key one program. The others go back to the front of their lanes."""
+        most = max(FEW, min(BATCH, len(self._waiting) // 2))
         taken: list[Waiting] = []
-        self._held_back = []
+        held_back: dict[str, list[Waiting]] = {}
         keys: set[Any] = set()
-        for program, future in candidates:
+        for program, future in self._waiting.take(2 * most):
             if future.cancelled():
                 continue
-            if keys.isdisjoint(program.keys):
+            if len(taken) < most and program.org not in held_back and keys.isdisjoint(program.keys):
                 taken.append((program, future))
+                keys |= program.keys
             else:
-                self._held_back.append((program, future))
-            keys |= program.keys
+                held_back.setdefault(program.org, []).append((program, future))
+        for org, items in held_back.items():
+            self._waiting.put_back(org, items)
         return taken
 
     async def _settled(self, programs: list[Program]) -> list[Outcome | TenantryError]:
@@ -95,12 +100,12 @@ class Batcher:
         assert many is not None
         try:
             return await self._together(many, programs)
-        except (*UNSENDABLE, psycopg.IntegrityError):
-            return [await self._by_itself(program) for program in programs]
         except Unavailable as error:
             return [Unavailable(error.message, hint=error.hint) for _ in programs]
-        except psycopg.Error as error:
-            return [refusal(error) for _ in programs]
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            if of_the_database(error):
+                return [refusal(error) for _ in programs]
+        return list(await asyncio.gather(*(self._by_itself(program) for program in programs)))
 
     async def _together(self, many: Many, programs: list[Program]) -> list[Outcome | TenantryError]:
         statements = many.compose(programs)

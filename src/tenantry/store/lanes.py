@@ -1,6 +1,7 @@
 """A bounded queue that is fair by organization: a tenant with a thousand waiting sets delays its own, not its neighbour's."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from tenantry.core.errors import Throttled
@@ -23,21 +24,39 @@ class Lanes(Generic[T]):
         """Add an item at the end of its lane.
 
         Raises:
-            Throttled: the queue is full; nothing was added.
+            Throttled: `limit` items wait and this lane has its share of them, or twice as many wait; nothing was added.
         """
+        waiting = self._lanes.get(lane)
         if self._size >= self._limit:
-            raise Throttled("Too many writes are waiting.", hint="Try again in a second.")
-        self._lanes.setdefault(lane, deque()).append(item)
+            mine = len(waiting) if waiting is not None else 0
+            if mine * len(self._lanes) >= self._limit or self._size >= 2 * self._limit:
+                raise Throttled("Too many writes are waiting.", hint="Try again in a second.")
+        if waiting is None:
+            waiting = self._lanes[lane] = deque()
+        waiting.append(item)
         self._size += 1
+
+    def put_back(self, lane: str, items: list[T]) -> None:
+        """Return items that were taken and cannot go yet to the front of their lane, in the order they had."""
+        self._lanes.setdefault(lane, deque()).extendleft(reversed(items))
+        self._size += len(items)
 
     def take(self, most: int) -> list[T]:
         """Up to `most` items, one of each lane in turn; the lanes served go to the back."""
         taken: list[T] = []
         while self._lanes and len(taken) < most:
-            lane = next(iter(self._lanes))
-            items = self._lanes.pop(lane)
-            taken.append(items.popleft())
-            if items:
-                self._lanes[lane] = items
-        self._size -= len(taken)
+            taken.append(self._first(next(iter(self._lanes))))
         return taken
+
+    def next(self, may: Callable[[str], bool]) -> T | None:
+        """The next item of the first lane that `may` be served now."""
+        lane = next((lane for lane in self._lanes if may(lane)), None)
+        return None if lane is None else self._first(lane)
+
+    def _first(self, lane: str) -> T:
+        items = self._lanes.pop(lane)
+        item = items.popleft()
+        if items:
+            self._lanes[lane] = items
+        self._size -= 1
+        return item

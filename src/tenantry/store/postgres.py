@@ -11,7 +11,7 @@ What a crash leaves: every answered set; of an unanswered one all or nothing, wh
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -20,8 +20,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from tenantry.core.errors import Throttled, Unavailable, Unknown, Unsafe
-from tenantry.core.limits import QUEUE_MAX_SETS
+from tenantry.core.errors import Unavailable, Unknown, Unsafe
 from tenantry.core.tasks import end
 from tenantry.store import fence
 from tenantry.store.batch import Batcher
@@ -30,10 +29,17 @@ from tenantry.store.line import Line, hang_up
 from tenantry.store.program import Outcome, Program, Row
 from tenantry.store.schema import Compiled, Read
 from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
+from tenantry.store.turns import Turns
 
 T = TypeVar("T")
 CONNECTIONS = 8
-"""Connections a node holds as `app`; more writers than this queue in the pool."""
+"""Connections a node writes over as `app`, the batcher's one beside them."""
+
+WORKING = 2
+"""Connections a node does its duties over, as `worker`."""
+
+READING = 4
+"""Connections a node reads over, so that no queue of writers stands before a read."""
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 10_000
@@ -62,15 +68,16 @@ class PostgresEngine:
 
     def __init__(self, urls: PostgresUrls) -> None:
         self._pools = {
-            "app": _pool(urls.app, CONNECTIONS),
-            "worker": _pool(urls.worker, 2),
+            "app": _pool(urls.app, CONNECTIONS + 1),
+            "reading": _pool(urls.app, READING),
+            "worker": _pool(urls.worker, WORKING),
         }
         self._line = Line(urls.follower)
         self._urls = urls
         self._change = asyncio.Event()
         self._committed = asyncio.Event()
-        self._running: set[asyncio.Task[Any]] = set()
-        self._batcher = Batcher(self._on_app, self._retried)
+        self._turns = {"app": Turns(self._retried, CONNECTIONS), "worker": Turns(self._retried, WORKING)}
+        self._batcher = Batcher(self._on_app, self._turns["app"].run)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, *, development: bool) -> None:
@@ -96,19 +103,14 @@ class PostgresEngine:
         self._batcher.start()
 
     async def run(self, program: Program) -> Outcome:
-        if len(self._running) >= QUEUE_MAX_SETS:
-            raise Throttled("Too many writes are waiting.", hint="Try again in a second.")
-        if program.many is not None:
-            outcome = await self._batcher.run(program)
-        else:
-            outcome = await self._whole(self._retried(program))
+        outcome = await (self._batcher if program.many is not None else self._turns[program.role]).run(program)
         self._committed.set()
         return outcome
 
     async def read(self, read: Read[T], org: str, args: dict[str, Any]) -> list[T]:
         call = read.call
         values = {"org": org, **args}
-        rows = await self._rows("app", call.text, [values[name] for name in call.names])
+        rows = await self._rows("reading", call.text, [values[name] for name in call.names])
         row = read.row
         return [row(*r) for r in rows]
 
@@ -150,25 +152,13 @@ class PostgresEngine:
 
     async def close(self) -> None:
         await self._batcher.close()
-        while self._running:
-            await asyncio.wait(self._running)
+        for turns in self._turns.values():
+            await turns.close()
         for task in self._tasks:
             await end(task)
         await self._line.close()
         for pool in self._pools.values():
             await pool.close()
-
-    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end whatever becomes of the caller."""
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()
 
     async def _retried(self, program: Program) -> Outcome:
         for attempt in range(RETRIES):

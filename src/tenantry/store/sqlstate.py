@@ -19,6 +19,14 @@ RETRIES = 3
 _TRANSIENT = {"53300", "57014", "55P03", "57P03"}
 
 
+def of_the_database(error: psycopg.Error | UnicodeEncodeError) -> bool:
+    """Whether the connection, the disk or the server failed, rather than something that one of several sets asked for."""
+    if isinstance(error, UNSENDABLE) and not getattr(error, "sqlstate", None):
+        return False
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return state is None or state.startswith(("08", "53", "57P", "58", "XX"))
+
+
 def refusal(error: psycopg.Error | UnicodeEncodeError, program: Program | None = None) -> TenantryError:
     """What to raise for `error`. One of `RETRIED` means here that it was tried often enough."""
     state = error.sqlstate or "" if isinstance(error, psycopg.Error) else ""

@@ -229,8 +229,8 @@ def cut(w: WriteSet, branch: str, reason: str = "") -> None:
 
 
 async def issue(journal: Journal, cuts: Cuts, scope: TenantScope, holder: str, path: tuple[str, ...]) -> Principal:
-    """A credential for a branch, with the revisions this node has applied; recorded before it is handed out."""
-    lineage = await cuts.lineage(scope.org, path)
+    """A credential for a branch as it is now; recorded before it is handed out."""
+    lineage = await cuts.lineage(scope.org, path, (await journal.head(scope)).rev)
     principal = Principal(id=holder, org=scope.org, lineage=lineage)
     async with journal.begin(scope, principal) as w:
         w.record(CredentialIssued(holder, list(path)))
