@@ -8,7 +8,7 @@ owns, `app` serves requests, `follower` reads changelog, leaves, heads and cuts,
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from tenantry.core.errors import Unsafe
 from tenantry.store.schema import Kind, Schema, Table
@@ -52,8 +52,13 @@ class Policy(msgspec.Struct, frozen=True):
     def statements(self, table: str) -> list[str]:
         """What makes the policy of this name on a table what it is here."""
         check = f" WITH CHECK ({self.check})" if self.check else ""
-        rule = f"FOR {self.command} TO {', '.join(self.roles)} USING ({self.using}){check}"
+        rule = f"FOR {self.command} TO {_listed(*self.roles)} USING ({self.using}){check}"
         return [f"DROP POLICY IF EXISTS {self.name} ON {table}", f"CREATE POLICY {self.name} ON {table} {rule}"]
+
+
+def _listed(*roles: str) -> str:
+    """Roles as a statement names them: they are named after the database, whose name may hold anything."""
+    return ", ".join(sql.Identifier(role).as_string() for role in roles)
 
 
 def _policies(app: str, follower: str, worker: str) -> tuple[Policy, Policy, Policy]:
@@ -69,7 +74,8 @@ def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) 
     """What brings grants, policies and read functions to what is declared; running it again changes nothing."""
     made = [
         f"REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC",
-        f"GRANT USAGE ON SCHEMA {SCHEMA} TO {app}, {follower}, {worker}",
+        f"GRANT USAGE ON SCHEMA {SCHEMA} TO {_listed(app, follower, worker)}",
+        f"GRANT SELECT ON {SCHEMA}.schema_versions TO {_listed(app, follower, worker)}",
         GUARD,
     ]
     for schema in schemas:
@@ -82,14 +88,14 @@ def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) 
 
 def _table(table: Table, app: str, follower: str, worker: str) -> list[str]:
     name = f"{SCHEMA}.{table.name}"
-    made = [f"REVOKE ALL ON {name} FROM PUBLIC, {app}, {follower}, {worker}"]
+    made = [f"REVOKE ALL ON {name} FROM PUBLIC, {_listed(app, follower, worker)}"]
     rights = {
         app: table.app if table.app is not None else _APP[table.kind],
         worker: table.worker if table.worker is not None else _WORKER[table.kind],
     }
-    made += [f"GRANT {right} ON {name} TO {role}" for role, right in rights.items() if right]
+    made += [f"GRANT {right} ON {name} TO {_listed(role)}" for role, right in rights.items() if right]
     if table.follower_reads:
-        made.append(f"GRANT SELECT ON {name} TO {follower}")
+        made.append(f"GRANT SELECT ON {name} TO {_listed(follower)}")
     if table.deployment_wide:
         return made
     made += [f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY", f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY"]

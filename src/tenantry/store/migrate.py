@@ -73,7 +73,6 @@ async def migrate_postgres(
                 )
             ran.append(f"{room} {migration.number}: {migration.title}")
         async with connection.transaction():
-            await connection.execute(f"GRANT SELECT ON schema_versions TO {app}, {follower}, {worker}".encode())
             for statement in fence.statements(schemas, app, follower, worker):
                 await connection.execute(statement.encode())
     except psycopg.errors.LockNotAvailable as error:

@@ -20,6 +20,8 @@ from tenantry.store.fence import SCHEMA
 from tenantry.store.postgres import PostgresUrls
 
 NAMES = ("app", "follower", "worker", "migrator")
+NAME_MAX_BYTES = 63
+"""PostgreSQL cuts longer names, with no more than a notice."""
 
 
 class RolesExist(AlreadyDone):
@@ -43,6 +45,7 @@ async def plan_roles(url: str) -> Roles:
     """Names and fresh passwords for the roles of the database that `url` leads to. Makes nothing.
 
     Raises:
+        Invalid: the database's name leaves no room for a role's.
         RolesExist: there are roles of these names, so another deployment uses this database.
         Unavailable: it cannot be reached.
     """
@@ -50,6 +53,11 @@ async def plan_roles(url: str) -> Roles:
         database = connection.info.dbname
         planned = {name: f"{database}_{name}" for name in NAMES}
         taken = sorted(await _known(connection) & set(planned.values()))
+    if any(len(user.encode()) > NAME_MAX_BYTES for user in planned.values()):
+        raise Invalid(
+            "The roles are named after the database, whose name is too long for that.",
+            hint=f"At most {NAME_MAX_BYTES - max(len(f'_{name}') for name in NAMES)} bytes.",
+        )
     if taken:
         raise RolesExist(
             f"The cluster has the roles {', '.join(taken)} already.",
