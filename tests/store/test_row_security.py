@@ -272,6 +272,7 @@ def test_a_row_cannot_be_moved_to_another_organization(guarded: Config, acme: st
         "CREATE FUNCTION tenantry.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "ALTER TABLE leaves DISABLE ROW LEVEL SECURITY",
         "DROP POLICY tenant ON leaves",
+        "CREATE TEMPORARY TABLE cuts (org text, id text, rev bigint)",
         "SET ROLE tenantry_worker",
         "SET SESSION AUTHORIZATION postgres",
     ],
@@ -409,6 +410,11 @@ SPOILED = {
         "ALTER ROLE tenantry_worker REPLICATION",
         "ALTER ROLE tenantry_worker NOREPLICATION",
         "tenantry_worker",
+    ),
+    "an app that may make temporary tables": (
+        "GRANT TEMPORARY ON DATABASE guarded TO PUBLIC",
+        "REVOKE TEMPORARY ON DATABASE guarded FROM PUBLIC",
+        "TEMPORARY",
     ),
     "a superuser that sets the app's role": (
         "ALTER ROLE tenantry_app SUPERUSER; ALTER ROLE tenantry_app SET role = tenantry_worker",

@@ -122,6 +122,8 @@ FROM pg_roles r, LATERAL (VALUES
 ) reasons (applies, why)
 WHERE applies AND (r.rolname = session_user OR pg_has_role(session_user, r.oid, 'MEMBER')
   AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user))
+UNION ALL
+SELECT session_user || ' (TEMPORARY on the database)' WHERE has_database_privilege(session_user, current_database(), 'TEMPORARY')
 ORDER BY 1
 """
 """Every role that the connection's could act as, with each reason why it must not. A superuser could act as all, and is named alone."""
@@ -179,7 +181,7 @@ async def _refuse_role(role: str, connection: AsyncConnection, users: list[str])
     if over:
         raise Unsafe(
             f"The {role} role of the database could bypass row security: {', '.join(over)}.",
-            hint="Connect as a role with no such attribute, that owns nothing and is no member of those; `tenantry init` makes them.",
+            hint="Connect as a role without these rights, owner and member of nothing; `tenantry init --postgres` makes them.",
         )
 
 

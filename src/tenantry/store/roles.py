@@ -71,7 +71,7 @@ async def plan_roles(url: str) -> Roles:
 
 
 async def make_roles(url: str, roles: Roles) -> list[str]:
-    """Make the roles that are missing, as the role of `url`; returns their names.
+    """Make the roles that are missing, as the role of `url`; returns their names. What they need of the database is set anew.
 
     Raises:
         Denied: this role may not make roles, or not let one create a schema in the database.
@@ -83,19 +83,21 @@ async def make_roles(url: str, roles: Roles) -> list[str]:
         try:
             async with connection.transaction():
                 for given in map(conninfo_to_dict, roles.each()):
-                    if given["user"] in known:
-                        continue
-                    role = sql.Identifier(str(given["user"]))
-                    verifier = _verifier(connection, str(given["user"]), str(given["password"]))
+                    user = str(given["user"])
+                    role = sql.Identifier(user)
+                    if user not in known:
+                        verifier = _verifier(connection, user, str(given["password"]))
+                        await connection.execute(
+                            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(verifier))
+                        )
+                        made.append(user)
+                    # A session's temporary tables come last: one called `cuts` must not be taken for the deployment's.
                     await connection.execute(
-                        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(verifier))
-                    )
-                    await connection.execute(
-                        sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}").format(
+                        sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}, pg_temp").format(
                             role, database, sql.Identifier(SCHEMA)
                         )
                     )
-                    made.append(str(given["user"]))
+                await connection.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database))
                 migrator = sql.Identifier(str(conninfo_to_dict(roles.migrator_url)["user"]))
                 await connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, migrator))
         except psycopg.errors.InsufficientPrivilege as error:
