@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
+from tenantry.cli.demo.cluster import Cluster
 from tests.cli.conftest import ISSUER, Shell
 
 
@@ -88,6 +91,27 @@ def test_on_postgresql_four_roles_are_made_and_none_can_bypass_row_security(
     ]
     assert tenantry("init").answer["made"] == []
     assert tenantry("init", "--postgres", url).answer["made"] == []
+
+
+@pytest.mark.parametrize("name", ["my-app", "Acme", 'qu"ote', "ärger", "x" * 54])
+def test_a_database_may_have_any_name(tenantry: Shell, cluster: Cluster, name: str) -> None:
+    cluster.create_database(name)
+    url = make_conninfo(cluster.conninfo(), dbname=name)
+    done = tenantry("init", "--issuer", ISSUER, "--postgres", url, "--development")
+    assert done.status == 0
+    assert {thing["name"] for thing in done.answer["made"]} >= {f"{name}_app", f"{name}_migrator"}
+    assert tenantry("doctor").status == 0
+
+
+def test_a_database_with_too_long_a_name_for_its_roles_is_refused_and_nothing_is_made(
+    tenantry: Shell, cluster: Cluster
+) -> None:
+    cluster.create_database("x" * 55)
+    url = cluster.conninfo("x" * 55)
+    refused = tenantry("init", "--issuer", ISSUER, "--postgres", url, "--development")
+    assert refused.status == 2
+    assert "54 bytes" in refused.err
+    assert list(tenantry.folder.iterdir()) == []
 
 
 def test_a_database_of_another_deployment_is_refused(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psycopg
 import pytest
 
 from tenantry.app.config import Config
@@ -77,19 +76,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
         return run
 
-    def clone_database() -> Database:
-        copy = postgres_database(cluster, f"{name}_copy")
-        with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}_copy"'.encode())
-            connection.execute(f'CREATE DATABASE "{name}_copy" TEMPLATE "{name}" OWNER tenantry_migrator'.encode())
-        return copy
-
     return Place(
         postgres_database(cluster, name),
         in_postgres(cluster.conninfo(name)),
         back_up=stopped(copy_data),
         restore=stopped(put_back),
-        clone=clone_database,
+        clone=lambda: postgres_database(cluster, f"{name}_copy", template=name),
     )
 
 

@@ -16,17 +16,21 @@ def sqlite_database(folder: Path) -> Database:
     return Database(file=folder / "tenantry.db")
 
 
-def postgres_database(cluster: Cluster, name: str) -> Database:
+def postgres_database(cluster: Cluster, name: str, template: str = "template1") -> Database:
     """A fresh database of the cluster, owned by the migrator; the server's roles own nothing and bypass nothing."""
+    database, copied = sql.Identifier(name), sql.Identifier(template)
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
         known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
         for role in ROLES:
             if f"tenantry_{role}" not in known:
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(f"tenantry_{role}")))
                 connection.execute(
-                    sql.SQL("ALTER ROLE {} SET search_path = tenantry").format(sql.Identifier(f"tenantry_{role}"))
+                    sql.SQL("ALTER ROLE {} SET search_path = tenantry, pg_temp").format(
+                        sql.Identifier(f"tenantry_{role}")
+                    )
                 )
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER tenantry_migrator").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER tenantry_migrator").format(database, copied))
+        connection.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database))
     urls = {role: cluster.conninfo(database=name, user=f"tenantry_{role}") for role in ROLES}
     return Database(
         urls=PostgresUrls(app=urls["app"], follower=urls["follower"], worker=urls["worker"]),

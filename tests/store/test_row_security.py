@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import msgspec
 import psycopg
 import pytest
 
@@ -271,6 +272,7 @@ def test_a_row_cannot_be_moved_to_another_organization(guarded: Config, acme: st
         "CREATE FUNCTION tenantry.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "ALTER TABLE leaves DISABLE ROW LEVEL SECURITY",
         "DROP POLICY tenant ON leaves",
+        "CREATE TEMPORARY TABLE cuts (org text, id text, rev bigint)",
         "SET ROLE tenantry_worker",
         "SET SESSION AUTHORIZATION postgres",
     ],
@@ -316,6 +318,7 @@ def test_the_worker_changes_no_state(guarded: Config, acme: str) -> None:
                 connection.execute(attempt.encode())
 
 
+IN_SCOPE = "org = ANY ((SELECT string_to_array(current_setting('tenantry.org', true), ','))::text[])"
 SPOILED = {
     "a table without row security": (
         "CREATE TABLE t (org text); GRANT SELECT ON t TO tenantry_app",
@@ -368,6 +371,76 @@ SPOILED = {
         "DROP TABLE t",
         "tenantry_app",
     ),
+    "an app that owns the schema": (
+        "ALTER SCHEMA tenantry OWNER TO tenantry_app",
+        "ALTER SCHEMA tenantry OWNER TO tenantry_migrator; GRANT USAGE ON SCHEMA tenantry TO tenantry_app",
+        "tenantry_app",
+    ),
+    "an app that owns the database": (
+        "ALTER DATABASE guarded OWNER TO tenantry_app",
+        "ALTER DATABASE guarded OWNER TO tenantry_migrator",
+        "pg_database_owner",
+    ),
+    "an app that may become the follower": (
+        "GRANT tenantry_follower TO tenantry_app",
+        "REVOKE tenantry_follower FROM tenantry_app",
+        "tenantry_follower",
+    ),
+    "an app that may become the worker": (
+        "GRANT tenantry_worker TO tenantry_app",
+        "REVOKE tenantry_worker FROM tenantry_app",
+        "tenantry_worker",
+    ),
+    "a follower that may become the app": (
+        "GRANT tenantry_app TO tenantry_follower",
+        "REVOKE tenantry_app FROM tenantry_follower",
+        "tenantry_app",
+    ),
+    "an app that may run programs on the server": (
+        "GRANT pg_execute_server_program TO tenantry_app",
+        "REVOKE pg_execute_server_program FROM tenantry_app",
+        "pg_execute_server_program",
+    ),
+    "an app that may make roles": (
+        "ALTER ROLE tenantry_app CREATEROLE",
+        "ALTER ROLE tenantry_app NOCREATEROLE",
+        "tenantry_app",
+    ),
+    "a worker that may stream the database": (
+        "ALTER ROLE tenantry_worker REPLICATION",
+        "ALTER ROLE tenantry_worker NOREPLICATION",
+        "tenantry_worker",
+    ),
+    "an app that may make temporary tables": (
+        "GRANT TEMPORARY ON DATABASE guarded TO PUBLIC",
+        "REVOKE TEMPORARY ON DATABASE guarded FROM PUBLIC",
+        "TEMPORARY",
+    ),
+    "a superuser that sets the app's role": (
+        "ALTER ROLE tenantry_app SUPERUSER; ALTER ROLE tenantry_app SET role = tenantry_worker",
+        "ALTER ROLE tenantry_app RESET role; ALTER ROLE tenantry_app NOSUPERUSER",
+        "tenantry_app",
+    ),
+    "a tenant's policy that shows all": (
+        "ALTER POLICY tenant ON leaves USING (true)",
+        f"ALTER POLICY tenant ON leaves USING ({IN_SCOPE})",
+        "leaves",
+    ),
+    "a tenant's policy that lets all be written": (
+        "ALTER POLICY tenant ON leaves WITH CHECK (true)",
+        f"ALTER POLICY tenant ON leaves WITH CHECK ({IN_SCOPE})",
+        "leaves",
+    ),
+    "a policy of the worker for everybody": (
+        "ALTER POLICY worker ON leaves TO PUBLIC",
+        "ALTER POLICY worker ON leaves TO tenantry_worker",
+        "leaves",
+    ),
+    "a policy of the follower that lets it write": (
+        "DROP POLICY follower ON leaves; CREATE POLICY follower ON leaves TO tenantry_follower USING (true)",
+        "DROP POLICY follower ON leaves; CREATE POLICY follower ON leaves FOR SELECT TO tenantry_follower USING (true)",
+        "leaves",
+    ),
 }
 
 
@@ -388,6 +461,15 @@ async def test_ten_08_a_set_up_that_could_bypass_the_fence_is_refused(
     finally:
         superuser.execute(mend.encode())
     assert named in str(refusal.value)
+    await (await opened(guarded)).close()
+
+
+@pytest.mark.parametrize(("first", "second"), [("app", "follower"), ("app", "worker"), ("follower", "worker")])
+async def test_ten_08_one_role_for_two_is_refused(guarded: Config, first: str, second: str) -> None:
+    """TEN-08: what the follower or worker sees of every organization, no other role of the server sees by being the same."""
+    shared = msgspec.structs.replace(guarded.database, **{second: getattr(guarded.database, first)})
+    with pytest.raises(Unsafe, match=f"{first}.*{second}|{second}.*{first}"):
+        await opened(msgspec.structs.replace(guarded, database=shared))
     await (await opened(guarded)).close()
 
 

@@ -53,14 +53,14 @@ async def migrate_postgres(
     by the next run.
 
     Raises:
-        Unavailable: a lock could not be had in time; the steps before it stand.
+        Unavailable: another migrates, or a lock could not be had in time; the steps before it stand.
     """
     schemas = list(schemas)
-    await connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY,))
+    await connection.execute("SET lock_timeout = '2s'")
+    await _alone(connection)
     try:
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {fence.SCHEMA}")
         await connection.execute(f"SET search_path = {fence.SCHEMA}")
-        await connection.execute("SET lock_timeout = '2s'")
         await connection.execute(_VERSIONS.replace("{int}", "bigint").encode())
         ran: list[str] = []
         done = await _done(connection)
@@ -73,7 +73,6 @@ async def migrate_postgres(
                 )
             ran.append(f"{room} {migration.number}: {migration.title}")
         async with connection.transaction():
-            await connection.execute(f"GRANT SELECT ON schema_versions TO {app}, {follower}, {worker}".encode())
             for statement in fence.statements(schemas, app, follower, worker):
                 await connection.execute(statement.encode())
     except psycopg.errors.LockNotAvailable as error:
@@ -83,6 +82,16 @@ async def migrate_postgres(
     finally:
         await connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY,))
     return ran
+
+
+async def _alone(connection: AsyncConnection) -> None:
+    try:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY,))
+    except psycopg.errors.LockNotAvailable as error:
+        raise Unavailable(
+            "Another session is migrating, or holds the lock for it.",
+            hint="Run it again. If it stays so: SELECT pid FROM pg_locks WHERE locktype = 'advisory' tells whose it is.",
+        ) from error
 
 
 def refuse_other_version(schemas: Iterable[Schema], done: Done) -> None:

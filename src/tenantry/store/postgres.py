@@ -85,7 +85,7 @@ class PostgresEngine:
 
         Raises:
             Unavailable: the database cannot be reached.
-            Unsafe: a role could bypass row security, a table has none, or commits would not be durable.
+            Unsafe: two are one, a role could bypass row security, a table has none, or commits would not be durable.
         """
         for role, pool in self._pools.items():
             try:
@@ -94,9 +94,8 @@ class PostgresEngine:
                 raise Unavailable(
                     f"The database cannot be reached as {role}.", hint="Check the address, the role and its password."
                 ) from error
-            async with pool.connection() as connection:
-                await fence.refuse_unsafe(connection, role)
-        await fence.refuse_unsafe(await self._line.connection(), "follower")
+        async with self._pools["app"].connection() as app, self._pools["worker"].connection() as worker:
+            await fence.refuse_unsafe({"app": app, "follower": await self._line.connection(), "worker": worker})
         if not development:
             await self._refuse_undurable()
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._notify())]

@@ -20,6 +20,8 @@ from tenantry.store.fence import SCHEMA
 from tenantry.store.postgres import PostgresUrls
 
 NAMES = ("app", "follower", "worker", "migrator")
+NAME_MAX_BYTES = 63
+"""PostgreSQL cuts longer names, with no more than a notice."""
 
 
 class RolesExist(AlreadyDone):
@@ -43,6 +45,7 @@ async def plan_roles(url: str) -> Roles:
     """Names and fresh passwords for the roles of the database that `url` leads to. Makes nothing.
 
     Raises:
+        Invalid: the database's name leaves no room for a role's.
         RolesExist: there are roles of these names, so another deployment uses this database.
         Unavailable: it cannot be reached.
     """
@@ -50,6 +53,11 @@ async def plan_roles(url: str) -> Roles:
         database = connection.info.dbname
         planned = {name: f"{database}_{name}" for name in NAMES}
         taken = sorted(await _known(connection) & set(planned.values()))
+    if any(len(user.encode()) > NAME_MAX_BYTES for user in planned.values()):
+        raise Invalid(
+            "The roles are named after the database, whose name is too long for that.",
+            hint=f"At most {NAME_MAX_BYTES - max(len(f'_{name}') for name in NAMES)} bytes.",
+        )
     if taken:
         raise RolesExist(
             f"The cluster has the roles {', '.join(taken)} already.",
@@ -63,7 +71,7 @@ async def plan_roles(url: str) -> Roles:
 
 
 async def make_roles(url: str, roles: Roles) -> list[str]:
-    """Make the roles that are missing, as the role of `url`; returns their names.
+    """Make the roles that are missing, as the role of `url`; returns their names. What they need of the database is set anew.
 
     Raises:
         Denied: this role may not make roles, or not let one create a schema in the database.
@@ -75,19 +83,21 @@ async def make_roles(url: str, roles: Roles) -> list[str]:
         try:
             async with connection.transaction():
                 for given in map(conninfo_to_dict, roles.each()):
-                    if given["user"] in known:
-                        continue
-                    role = sql.Identifier(str(given["user"]))
-                    verifier = _verifier(connection, str(given["user"]), str(given["password"]))
+                    user = str(given["user"])
+                    role = sql.Identifier(user)
+                    if user not in known:
+                        verifier = _verifier(connection, user, str(given["password"]))
+                        await connection.execute(
+                            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(verifier))
+                        )
+                        made.append(user)
+                    # A session's temporary tables come last: one called `cuts` must not be taken for the deployment's.
                     await connection.execute(
-                        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(verifier))
-                    )
-                    await connection.execute(
-                        sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}").format(
+                        sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}, pg_temp").format(
                             role, database, sql.Identifier(SCHEMA)
                         )
                     )
-                    made.append(str(given["user"]))
+                await connection.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database))
                 migrator = sql.Identifier(str(conninfo_to_dict(roles.migrator_url)["user"]))
                 await connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, migrator))
         except psycopg.errors.InsufficientPrivilege as error:
