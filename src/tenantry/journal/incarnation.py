@@ -151,13 +151,14 @@ async def check_in(
     `destroy` erases what the destruction list names; it is called for each entry when a new incarnation begins, before it is told.
 
     Raises:
-        Unsafe: this node never joined this deployment, or its mark is of another one.
+        Unsafe: this node never joined this deployment, its mark is of another one, or its destruction list cannot be read.
         NotOurs: another node is just beginning an incarnation; try again.
     """
     known, mark, reason = await _held_against(engine, folder, issuer)
+    erased = DestructionList(folder).read()
     if reason:
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
-        for entry in DestructionList(folder).read():
+        for entry in erased:
             await destroy(entry)
     if known.number > 1 and not await engine.survey(CURSOR_OF, follower=_teller(known), org=PLATFORM):
         duty = await duties.take(DUTY)
