@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,25 @@ import pytest
 
 from tenantry.app.config import Config
 from tenantry.app.node import Node
+from tenantry.app.setup import set_up
+from tenantry.app.visit import visit
 from tenantry.audit import log
 from tenantry.audit.verify import verify_export
 from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
+from tenantry.core.clock import SystemClock
 from tenantry.core.errors import Ended, TenantryError, Unsafe
 from tenantry.core.principal import SYSTEM, Principal
+from tenantry.core.scopes import of_platform
+from tenantry.journal import confirm, foresee
+from tenantry.journal.incarnation import NothingHeld
 from tenantry.keys.schema import DATA_KEYS_OF
-from tenantry.store import Database
+from tenantry.store import Database, open_store
 from tests.faults.storage import until
 from tests.faults.whole import StoredOf, in_postgres, in_sqlite
 from tests.stand.copies import caught_up, copy_data, cut_off, promote, put_back, receives, standby_of
 from tests.stand.databases import postgres_database, sqlite_database
-from tests.stand.nodes import deployed, node_of
+from tests.stand.nodes import ALL_ROOMS, deployed, node_of
 from tests.stand.organizations import Organization, open_organization
 from tests.stand.wire import Wire
 
@@ -103,6 +110,10 @@ async def _refused(node: Node, acme: Organization, credential: Principal) -> Non
     assert await acme.holdings() == before
 
 
+async def _nothing(_: Node, __: Organization) -> None:
+    pass
+
+
 async def _with_acme(config: Config, work: Callable[[Node, Organization], Awaitable[None]]) -> Organization:
     async with node_of(config) as node:
         acme = await open_organization(node)
@@ -137,7 +148,7 @@ async def test_ops_12_nothing_issued_before_a_restore_works_after_it(place: Plac
     place.restore()
     async with node_of(config) as node:
         restored = Organization(node, acme.scope)
-        assert (node.incarnation.begun_now, node.incarnation.number, node.incarnation.held) == ("restored", 2, True)
+        assert (node.incarnation.begun_now, node.incarnation.number, node.pulse.held) == ("restored", 2, True)
         for credential in credentials:
             await _refused(node, restored, credential)
         told = [event for event in (await restored.holdings()).events() if _begun(event, "restored")]
@@ -187,12 +198,75 @@ async def test_ops_13_a_copy_under_another_issuer_is_another_life(place: Place, 
     acme = await _with_acme(production, issue)
     staging = await deployed(place.clone(), tmp_path / "state_of_staging", issuer="https://staging.example.com")
     async with node_of(staging) as node:
-        assert (node.incarnation.begun_now, node.incarnation.held) == ("copied", True)
+        assert (node.incarnation.begun_now, node.pulse.held) == ("copied", True)
         there = Organization(node, acme.scope)
         await _refused(node, there, issued[0])
         issued.append(await there.issue("user_a"))
     async with node_of(production) as node:
         assert (node.incarnation.begun_now, node.incarnation.number) == ("", 1)
+        await node.cuts.check(issued[0])
+        await _refused(node, Organization(node, acme.scope), issued[1])
+
+
+async def test_ops_13_what_is_sent_out_waits_for_an_operators_word(place: Place, tmp_path: Path) -> None:
+    """OPS-13: on every node and at every start of the new life until it is confirmed, once; then on none."""
+    production = await deployed(place.database, tmp_path / "state")
+    async with node_of(production) as node:
+        assert not node.pulse.held
+    staging = msgspec.structs.replace(production, issuer="https://staging.example.com")
+    for _ in range(2):
+        async with node_of(staging) as node:
+            assert node.pulse.held
+    second = msgspec.structs.replace(staging, state=str(tmp_path / "state_of_second"))
+    await set_up(second, rooms=ALL_ROOMS)
+    async with AsyncExitStack() as running:
+        meanwhile = (staging, second) if place.database.urls else ()  # on SQLite the command has the file to itself
+        nodes = [await running.enter_async_context(node_of(config)) for config in meanwhile]
+        assert all(node.pulse.held for node in nodes)
+        assert await _confirm(staging) == 2
+        with pytest.raises(NothingHeld):
+            await _confirm(second)
+
+        async def released() -> bool:
+            return not any(node.pulse.held for node in nodes)
+
+        await until(released, 1, "every running node heard that it was confirmed")
+    for config in (staging, second):
+        async with node_of(config) as node:
+            assert not node.pulse.held
+            told = [event["type"] for event in (await Organization(node, of_platform()).holdings()).events()]
+            assert told.count("incarnation.confirmed") == 1
+
+
+async def _confirm(config: Config) -> int:
+    async with visit(config) as guest:
+        return await confirm(guest.engine, guest.journal, guest.duties, guest.clock)
+
+
+@pytest.mark.parametrize("state", ["copied", "joined"])
+async def test_a_copy_beside_its_original_is_another_life_under_the_same_issuer(
+    place: Place, tmp_path: Path, state: str
+) -> None:
+    original = await deployed(place.database, tmp_path / "state")
+    issued: list[Principal] = []
+
+    async def issue(_: Node, acme: Organization) -> None:
+        issued.append(await acme.issue("user_a"))
+
+    acme = await _with_acme(original, issue)
+    if state == "copied":
+        shutil.copytree(tmp_path / "state", tmp_path / "state_of_copy")
+    copy = await deployed(place.clone(), tmp_path / "state_of_copy")
+    async with node_of(copy) as node:
+        assert (node.incarnation.begun_now, node.incarnation.number, node.pulse.held) == ("moved", 2, True)
+        there = Organization(node, acme.scope)
+        await _refused(node, there, issued[0])
+        issued.append(await there.issue("user_a"))
+    async with node_of(copy) as node:
+        assert node.incarnation.begun_now == ""
+        await node.cuts.check(issued[1])
+    async with node_of(original) as node:
+        assert (node.incarnation.begun_now, node.incarnation.number, node.pulse.held) == ("", 1, False)
         await node.cuts.check(issued[0])
         await _refused(node, Organization(node, acme.scope), issued[1])
 
@@ -246,12 +320,39 @@ async def test_ops_08_a_promoted_standby_that_lost_commits_begins_a_new_life(tmp
                     with pytest.raises(TenantryError):
                         await node.cuts.check(credential)
                 async with node_of(through) as node:
-                    assert (node.incarnation.begun_now, node.incarnation.number) == ("restored", 2)
+                    assert (node.incarnation.begun_now, node.incarnation.number) == ("rewound", 2)
                     survivor = Organization(node, acme.scope)
                     await _refused(node, survivor, credential)
-                    told = [event for event in (await survivor.holdings()).events() if _begun(event, "restored")]
+                    told = [event for event in (await survivor.holdings()).events() if _begun(event, "rewound")]
                     assert [event["data"]["seen_revision"] for event in told] == [lost]
                 in_postgres(standby.conninfo("promoted"))(acme.id).check()
+        primary.start()
+
+
+@pytest.mark.parametrize(("standbys", "reason"), [("", "rewound"), ("another", "")])
+async def test_ops_08_a_promoted_standby_goes_on_in_the_same_life_only_if_it_was_synchronous(
+    tmp_path: Path, standbys: str, reason: str
+) -> None:
+    """OPS-08: another timeline without a loss that this node knows of: what an asynchronous one lost nobody can know."""
+    with Cluster() as primary:
+        config = await deployed(postgres_database(primary, "promoted"), tmp_path / "state")
+        with standby_of(primary) as standby:
+            await _with_acme(config, _nothing)
+
+            async def all_there() -> bool:
+                return caught_up(primary, standby)
+
+            await until(all_there, 20, "the standby has everything")
+            with psycopg.connect(standby.conninfo(), autocommit=True) as connection:
+                connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'".encode())
+                connection.execute("SELECT pg_reload_conf()")
+            primary.stop()
+            promote(standby)
+            async with Wire(standby.directory, tmp_path / "line") as wire:
+                where = wire.through(config).where()
+                engine = await open_store(where, ALL_ROOMS, SystemClock(), development=True, on_broken=lambda: None)
+                assert await foresee(engine, tmp_path / "state", config.issuer) == reason
+                await engine.close()
         primary.start()
 
 

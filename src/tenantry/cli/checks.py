@@ -139,17 +139,20 @@ async def _schema(look: _Look) -> AsyncIterator[Check]:
 
 
 async def _incarnation(look: _Look) -> AsyncIterator[Check]:
-    number, begun, reason = (await look.engine.survey(INCARNATION))[0]
+    number, begun, reason, confirmed = (await look.engine.survey(INCARNATION))[0]
     said = f"number {number}, {reason} {iso(begun)}"
     coming = await foresee(look.engine, Path(look.config.state), look.config.issuer)
     if coming:
         hint = "Credentials issued before will be refused, and outbound deliveries wait for an operator."
         yield Check("incarnation", Status.WARN, f"{said}; the next start begins another ({coming})", hint)
+    elif confirmed is None:
+        hint = "If this is the database to go on with, and its original is out of service: `tenantry confirm`."
+        yield Check("incarnation", Status.WARN, f"{said}; nothing is sent out until an operator confirms it", hint)
     else:
         yield Check("incarnation", Status.OK, said)
 
 
-_INCARNATION = "SELECT number, at, reason FROM incarnations ORDER BY number DESC LIMIT 1"
+_INCARNATION = "SELECT number, at, reason, confirmed FROM incarnations ORDER BY number DESC LIMIT 1"
 INCARNATION = Survey("doctor_incarnation", _INCARNATION, role="app")
 
 

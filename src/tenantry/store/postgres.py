@@ -25,7 +25,7 @@ from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.core.tasks import end
 from tenantry.store import fence
 from tenantry.store.batch import Batcher
-from tenantry.store.engine import Survey
+from tenantry.store.engine import Place, Survey
 from tenantry.store.line import Line, hang_up
 from tenantry.store.program import Outcome, Program, Row
 from tenantry.store.schema import Compiled, Read
@@ -41,6 +41,10 @@ SILENT_AFTER_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 """A set or read that takes longer meets a network that drops packets, since the server itself would have ended it."""
 
 SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
+_PLACE = (
+    "SELECT current_database()::text, (SELECT system_identifier FROM pg_control_system())::text, "
+    "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), current_setting('synchronous_standby_names')"
+)
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # a refused set aborts its pipeline by design; that is no warning
 CHANNEL = "tenantry"
 NOTIFY_EVERY_S = 0.005
@@ -128,6 +132,10 @@ class PostgresEngine:
     async def db_time_ms(self) -> int:
         rows = await self._line.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", ())
         return rows[0][0]
+
+    async def place(self) -> Place:
+        ((database, cluster, timeline, standbys),) = await self._rows("worker", _PLACE, ())
+        return Place(f"{database}@{cluster}", timeline, synchronous=bool(standbys))
 
     async def facts(self) -> dict[str, str]:
         rows = await self._rows(
