@@ -21,7 +21,7 @@ from tenantry.journal import foresee
 from tenantry.journal.pulse import BACKLOG_MS
 from tenantry.keys.envelope import unwrap_data_key
 from tenantry.keys.schema import NEWEST_DATA_KEY
-from tenantry.store import Engine, Survey, open_store
+from tenantry.store import Engine, Survey, open_store, postgres
 from tenantry.store.integrity import TABLES, damage_of
 from tenantry.store.open import VERSIONS
 
@@ -103,13 +103,7 @@ async def _durability(look: _Look) -> AsyncIterator[Check]:
         )
 
 
-DURABLE = {
-    "journal_mode": ("wal",),
-    "synchronous": ("2", "3"),
-    "fsync": ("on",),
-    "synchronous_commit": ("on", "remote_apply", "remote_write"),
-    "full_page_writes": ("on",),
-}
+DURABLE = {"journal_mode": ("wal",), "synchronous": ("2", "3"), **postgres.DURABLE}
 """The settings on which durability rests, and the values that give it."""
 
 
