@@ -16,6 +16,10 @@ from tenantry.app.node import Node
 from tenantry.app.setup import set_up
 from tenantry.app.visit import visit
 from tenantry.audit import log
+from tenantry.audit.checkpoint import Checkpoint, open_checkpoint
+from tenantry.audit.merkle import verify_consistency
+from tenantry.audit.note import parse_vkey
+from tenantry.audit.proof import ProofFailed
 from tenantry.audit.verify import verify_export
 from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
@@ -185,6 +189,67 @@ async def test_aud_05_a_log_put_back_says_so_in_its_next_leaf(place: Place, tmp_
             events = (await Organization(node, organization.scope).holdings()).events()
             assert _begun(events[leaves], "restored")
             assert events[leaves]["data"]["last_leaves"] == leaves
+
+
+async def test_aud_05_whoever_holds_a_checkpoint_of_what_a_restore_took_back_finds_it_out(
+    place: Place, tmp_path: Path
+) -> None:
+    """AUD-05: the log that goes on after a restore verifies by itself and against the backup, not against what came between."""
+    config = await deployed(place.database, tmp_path / "state")
+    kept: list[bytes] = []
+
+    async def write(_: Node, acme: Organization) -> None:
+        await acme.add_entry()
+        kept.append((await acme.checkpointed()).note)
+
+    acme = await _with_acme(config, write)
+    place.back_up()
+    async with node_of(config) as node:
+        await write(node, Organization(node, acme.scope))
+    place.restore()
+    async with node_of(config) as node:
+        restored = Organization(node, acme.scope)
+        for out in ("as long", "longer"):
+            await restored.checkpointed()
+            await restored.export(tmp_path / out)
+    before, between = kept
+    for out in ("as long", "longer"):
+        assert verify_export(tmp_path / out, against=before).held == 2
+        with pytest.raises(ProofFailed) as found:
+            verify_export(tmp_path / out, against=between)
+        assert found.value.kind == "consistency"
+
+
+async def test_aud_06_a_fork_of_the_database_is_proved_by_two_checkpoints_and_refused_by_a_witness(
+    place: Place, tmp_path: Path
+) -> None:
+    """AUD-06: original and copy sign one size with another root: both notes are the log's own, and no proof joins them."""
+    original = await deployed(place.database, tmp_path / "state")
+    first: list[bytes] = []
+
+    async def write(_: Node, acme: Organization) -> None:
+        first.append((await acme.checkpointed()).note)
+
+    acme = await _with_acme(original, write)
+    copy = await deployed(place.clone(), tmp_path / "state_of_copy")
+    signed: list[Checkpoint] = []
+    for config in (original, copy):
+        async with node_of(config) as node:
+            there = Organization(node, acme.scope)
+            while (await node.journal.head(acme.scope)).leaves < 3:
+                await there.add_member(node.ids.new("ledger"))
+            note = (await there.checkpointed()).note
+            keys = [parse_vkey(key.vkey) for key in await node.checkpoint_keys.published(acme.id)]
+            seen, new = (open_checkpoint(each, keys)[0] for each in (first[0], note))
+            verify_consistency(
+                seen.size, new.size, await log.prove_consistency(there.reads, seen.size, new.size), seen.root, new.root
+            )
+            signed.append(new)
+    here, fork = signed
+    assert (here.origin, here.size) == (fork.origin, fork.size)
+    assert here.root != fork.root
+    with pytest.raises(ProofFailed):
+        verify_consistency(here.size, fork.size, [], here.root, fork.root)
 
 
 async def test_ops_13_a_copy_under_another_issuer_is_another_life(place: Place, tmp_path: Path) -> None:
