@@ -163,7 +163,8 @@ async def check_in(
 ) -> Incarnation:
     """What a node does before it answers anybody: find out whether the database is the one it knew.
 
-    `destroy` erases what the destruction list names; it is called for each entry when a new incarnation begins, before it is told.
+    `destroy` erases what the destruction list names; it is called for each entry before this node's mark enters a new incarnation, whoever
+    began that: the lists of two nodes may differ, and a crash in the middle is made good by the next start.
 
     Raises:
         Unsafe: this node never joined this deployment, its mark is of another one, or its destruction list cannot be read.
@@ -173,6 +174,7 @@ async def check_in(
     erased = DestructionList(folder).read()
     if reason:
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
+    if mark.incarnation != known.number:
         for entry in erased:
             await destroy(entry)
     if known.number > 1 and not await engine.survey(CURSOR_OF, follower=_teller(known), org=PLATFORM):
