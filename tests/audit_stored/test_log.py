@@ -12,16 +12,17 @@ from tenantry.app.node import Node
 from tenantry.audit import log
 from tenantry.audit.checkpoint import open_checkpoint
 from tenantry.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from tenantry.audit.note import parse_vkey
+from tenantry.audit.note import Signer, parse_vkey
 from tenantry.audit.proof import ProofFailed
 from tenantry.audit.schema import TILE
-from tenantry.audit.sequencer import Sequencer
+from tenantry.audit.sequencer import Sequencer, SignerOf
 from tenantry.audit.verify import verify_export
 from tenantry.cli.demo import ledger
 from tenantry.core.errors import Conflict, Unavailable
 from tenantry.core.leaf import leaf
 from tenantry.core.principal import SYSTEM
 from tenantry.journal import Duty, NotOurs
+from tenantry.journal.duties import DUTY_MS
 from tenantry.journal.schema import LEAF_ROWS
 from tests.stand.clock import ManualClock
 from tests.stand.databases import sqlite_database
@@ -160,9 +161,44 @@ async def test_aud_06_a_node_that_lost_the_duty_signs_nothing_that_counts(fresh:
         assert (await log.last_checkpoint(acme.reads)).size == first.size + 1
 
 
-def _sequencer(node: Node) -> Sequencer:
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_aud_06_of_two_nodes_split_from_each_other_one_writes_the_checkpoint(
+    fresh: Config, clock: ManualClock, tmp_path: Path
+) -> None:
+    """AUD-06: a node that falls silent between reading and writing finds its duty taken; its checkpoint counts for nothing."""
+    other = await deployed(fresh.where(), tmp_path / "state_of_other")
+    async with node_of(fresh, clock=clock) as silent, node_of(other, clock=clock) as successor:
+        acme = await open_organization(silent)
+        first = await acme.checkpointed()
+        for node in (silent, successor):
+            await next(work for work in node.works if work.name == "sequence").close()
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def signer_of(origin: str) -> Signer:
+            asked.set()
+            await answered.wait()
+            return await silent.checkpoint_keys.signer(origin)
+
+        await acme.add_member("Alice")
+        duty = await silent.duties.take("sequence")
+        split = asyncio.create_task(_sequencer(silent, signer_of).do(acme.id, duty))
+        await asked.wait()
+        await acme.add_member("Bob")
+        with pytest.raises(NotOurs):
+            await successor.duties.take("sequence")
+        clock.advance(DUTY_MS + 1)
+        await _sequencer(successor).do(acme.id, await successor.duties.take("sequence"))
+        written = await log.last_checkpoint(acme.reads)
+        answered.set()
+        with pytest.raises(NotOurs):
+            await split
+        assert await log.last_checkpoint(acme.reads) == written
+        assert written.size == first.size + 2
+
+
+def _sequencer(node: Node, signer_of: SignerOf | None = None) -> Sequencer:
     keys = node.checkpoint_keys
-    return Sequencer(node.engine, node.journal, node.clock, keys.host, keys.signer)
+    return Sequencer(node.engine, node.journal, node.clock, keys.host, signer_of or keys.signer)
 
 
 async def test_aud_07_a_damaged_tile_stops_its_own_log_and_no_other(

@@ -9,6 +9,7 @@ import pytest
 
 from tenantry.cli.demo.cluster import Cluster
 from tests.faults.disk import Disk
+from tests.faults.places import Place, place_in_cluster, place_in_file
 from tests.faults.storage import Storage
 from tests.faults.trio import Trio
 from tests.faults.whole import in_postgres, in_sqlite
@@ -59,3 +60,18 @@ async def trio(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> 
     await trio.start()
     yield trio
     await trio.close()
+
+
+@pytest.fixture(scope="module")
+def own_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL whose data a module's tests replace."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A place of each database that can be backed up, put back and copied."""
+    if request.param == "sqlite":
+        return place_in_file(tmp_path)
+    return place_in_cluster(request.getfixturevalue("own_cluster"), f"lives_{tmp_path.name}"[:60])

@@ -1,105 +1,36 @@
 """A database that is not the one it was: restored, copied, promoted, of another deployment. What was issued before is refused."""
 
 import asyncio
-import shutil
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import psycopg
 import pytest
 
-from tenantry.app.config import Config
 from tenantry.app.node import Node
 from tenantry.audit import log
+from tenantry.audit.proof import ProofFailed
 from tenantry.audit.verify import verify_export
 from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
-from tenantry.core.errors import Ended, TenantryError, Unsafe
+from tenantry.core.clock import SystemClock
+from tenantry.core.errors import Ended, TenantryError
 from tenantry.core.principal import SYSTEM, Principal
+from tenantry.journal import foresee
 from tenantry.keys.schema import DATA_KEYS_OF
-from tenantry.store import Database
+from tenantry.store import open_store
+from tests.faults.places import Place, refused, with_acme
 from tests.faults.storage import until
-from tests.faults.whole import StoredOf, in_postgres, in_sqlite
-from tests.stand.copies import caught_up, copy_data, cut_off, promote, put_back, receives, standby_of
-from tests.stand.databases import postgres_database, sqlite_database
-from tests.stand.nodes import deployed, node_of
+from tests.faults.whole import in_postgres
+from tests.stand.copies import caught_up, cut_off, promote, receives, standby_of
+from tests.stand.databases import postgres_database
+from tests.stand.nodes import ALL_ROOMS, deployed, node_of
 from tests.stand.organizations import Organization, open_organization
 from tests.stand.wire import Wire
 
 
-class Place(msgspec.Struct, frozen=True, eq=False):
-    """Where a deployment's data lies, and how an operator backs it up and copies it. Nothing may have it open."""
-
-    database: Database
-    stored: StoredOf
-    back_up: Callable[[], object]
-    restore: Callable[[], object]
-    clone: Callable[[], Database]
-
-
-@pytest.fixture(scope="module")
-def own_cluster() -> Iterator[Cluster]:
-    """A PostgreSQL whose data these tests replace."""
-    with Cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        database = sqlite_database(tmp_path)
-        assert database.file is not None
-        file, backup, copy = database.file, tmp_path / "backup.db", tmp_path / "copy"
-
-        def clone() -> Database:
-            copy.mkdir()
-            shutil.copy(file, copy / file.name)
-            return sqlite_database(copy)
-
-        return Place(
-            database,
-            in_sqlite(file),
-            back_up=lambda: backup.write_bytes(file.read_bytes()),
-            restore=lambda: file.write_bytes(backup.read_bytes()),
-            clone=clone,
-        )
-    cluster: Cluster = request.getfixturevalue("own_cluster")
-    name = f"lives_{tmp_path.name}"[:60]
-    backup = cluster.directory / "backup"
-
-    def stopped(work: Callable[[Cluster, Path], None]) -> Callable[[], None]:
-        def run() -> None:
-            cluster.stop()
-            work(cluster, backup)
-            cluster.start()
-
-        return run
-
-    return Place(
-        postgres_database(cluster, name),
-        in_postgres(cluster.conninfo(name)),
-        back_up=stopped(copy_data),
-        restore=stopped(put_back),
-        clone=lambda: postgres_database(cluster, f"{name}_copy", template=name),
-    )
-
-
-async def _refused(node: Node, acme: Organization, credential: Principal) -> None:
-    """Neither asked nor used does a credential of an older life live."""
-    with pytest.raises(Ended):
-        await node.cuts.check(credential)
-    before = await acme.holdings()
-    with pytest.raises(Ended):
-        await acme.spend("voucher of an older life", credential)
-    assert await acme.holdings() == before
-
-
-async def _with_acme(config: Config, work: Callable[[Node, Organization], Awaitable[None]]) -> Organization:
-    async with node_of(config) as node:
-        acme = await open_organization(node)
-        await work(node, acme)
-        return acme
+async def _nothing(_: Node, __: Organization) -> None:
+    pass
 
 
 def _begun(event: dict[str, Any], reason: str) -> bool:
@@ -116,7 +47,7 @@ async def test_ops_12_nothing_issued_before_a_restore_works_after_it(place: Plac
         credentials.append(await acme.issue("user_b"))
         await acme.add_entry()
 
-    acme = await _with_acme(config, issue)
+    acme = await with_acme(config, issue)
     place.back_up()
     async with node_of(config) as node:
         later = Organization(node, acme.scope)
@@ -129,9 +60,9 @@ async def test_ops_12_nothing_issued_before_a_restore_works_after_it(place: Plac
     place.restore()
     async with node_of(config) as node:
         restored = Organization(node, acme.scope)
-        assert (node.incarnation.begun_now, node.incarnation.number, node.incarnation.held) == ("restored", 2, True)
+        assert (node.incarnation.begun_now, node.incarnation.number, node.pulse.held) == ("restored", 2, True)
         for credential in credentials:
-            await _refused(node, restored, credential)
+            await refused(node, restored, credential)
         told = [event for event in (await restored.holdings()).events() if _begun(event, "restored")]
         assert [event["data"]["seen_revision"] for event in told] == [gone.head.rev]
         await node.cuts.check(await restored.issue("user_a"))
@@ -140,7 +71,7 @@ async def test_ops_12_nothing_issued_before_a_restore_works_after_it(place: Plac
         await restored.export(tmp_path / "out")
     assert verify_export(tmp_path / "out").org == acme.id
     place.stored(acme.id).check()
-    newcomer = await _with_acme(config, issue)
+    newcomer = await with_acme(config, issue)
     async with node_of(config) as node:
         assert (node.incarnation.begun_now, node.incarnation.number) == ("", 2)
         events = (await Organization(node, newcomer.scope).holdings()).events()
@@ -154,8 +85,8 @@ async def test_aud_05_a_log_put_back_says_so_in_its_next_leaf(place: Place, tmp_
     async def write(_: Node, acme: Organization) -> None:
         await acme.add_entry()
 
-    acme = await _with_acme(config, write)
-    globex = await _with_acme(config, write)
+    acme = await with_acme(config, write)
+    globex = await with_acme(config, write)
     place.back_up()
     async with node_of(config) as node:
         await Organization(node, acme.scope).add_entry()
@@ -168,37 +99,33 @@ async def test_aud_05_a_log_put_back_says_so_in_its_next_leaf(place: Place, tmp_
             assert events[leaves]["data"]["last_leaves"] == leaves
 
 
-async def test_ops_13_a_copy_under_another_issuer_is_another_life(place: Place, tmp_path: Path) -> None:
-    """OPS-13: production started as staging: all outbound is held, and neither accepts what the other issues."""
-    production = await deployed(place.database, tmp_path / "state")
-    issued: list[Principal] = []
+async def test_aud_05_whoever_holds_a_checkpoint_of_what_a_restore_took_back_finds_it_out(
+    place: Place, tmp_path: Path
+) -> None:
+    """AUD-05: the log that goes on after a restore verifies by itself and against the backup, not against what came between."""
+    config = await deployed(place.database, tmp_path / "state")
+    kept: list[bytes] = []
 
-    async def issue(_: Node, acme: Organization) -> None:
-        issued.append(await acme.issue("user_a"))
+    async def write(_: Node, acme: Organization) -> None:
+        await acme.add_entry()
+        kept.append((await acme.checkpointed()).note)
 
-    acme = await _with_acme(production, issue)
-    staging = await deployed(place.clone(), tmp_path / "state_of_staging", issuer="https://staging.example.com")
-    async with node_of(staging) as node:
-        assert (node.incarnation.begun_now, node.incarnation.held) == ("copied", True)
-        there = Organization(node, acme.scope)
-        await _refused(node, there, issued[0])
-        issued.append(await there.issue("user_a"))
-    async with node_of(production) as node:
-        assert (node.incarnation.begun_now, node.incarnation.number) == ("", 1)
-        await node.cuts.check(issued[0])
-        await _refused(node, Organization(node, acme.scope), issued[1])
-
-
-async def test_the_state_directory_of_another_deployment_is_refused(place: Place, tmp_path: Path) -> None:
-    ours = await deployed(place.database, tmp_path / "state")
-    other_folder = tmp_path / "other"
-    other_folder.mkdir()
-    await deployed(sqlite_database(other_folder), tmp_path / "state_of_other")
-    async with node_of(ours):
-        pass
-    with pytest.raises(Unsafe, match="another deployment"):
-        async with node_of(msgspec.structs.replace(ours, state=str(tmp_path / "state_of_other"))):
-            pass
+    acme = await with_acme(config, write)
+    place.back_up()
+    async with node_of(config) as node:
+        await write(node, Organization(node, acme.scope))
+    place.restore()
+    async with node_of(config) as node:
+        restored = Organization(node, acme.scope)
+        for out in ("as long", "longer"):
+            await restored.checkpointed()
+            await restored.export(tmp_path / out)
+    before, between = kept
+    for out in ("as long", "longer"):
+        assert verify_export(tmp_path / out, against=before).held == 2
+        with pytest.raises(ProofFailed) as found:
+            verify_export(tmp_path / out, against=between)
+        assert found.value.kind == "consistency"
 
 
 async def test_ops_08_a_promoted_standby_that_lost_commits_begins_a_new_life(tmp_path: Path) -> None:
@@ -238,12 +165,39 @@ async def test_ops_08_a_promoted_standby_that_lost_commits_begins_a_new_life(tmp
                     with pytest.raises(TenantryError):
                         await node.cuts.check(credential)
                 async with node_of(through) as node:
-                    assert (node.incarnation.begun_now, node.incarnation.number) == ("restored", 2)
+                    assert (node.incarnation.begun_now, node.incarnation.number) == ("rewound", 2)
                     survivor = Organization(node, acme.scope)
-                    await _refused(node, survivor, credential)
-                    told = [event for event in (await survivor.holdings()).events() if _begun(event, "restored")]
+                    await refused(node, survivor, credential)
+                    told = [event for event in (await survivor.holdings()).events() if _begun(event, "rewound")]
                     assert [event["data"]["seen_revision"] for event in told] == [lost]
                 in_postgres(standby.conninfo("promoted"))(acme.id).check()
+        primary.start()
+
+
+@pytest.mark.parametrize(("standbys", "reason"), [("", "rewound"), ("another", "")])
+async def test_ops_08_a_promoted_standby_goes_on_in_the_same_life_only_if_it_was_synchronous(
+    tmp_path: Path, standbys: str, reason: str
+) -> None:
+    """OPS-08: another timeline without a loss that this node knows of: what an asynchronous one lost nobody can know."""
+    with Cluster() as primary:
+        config = await deployed(postgres_database(primary, "promoted"), tmp_path / "state")
+        with standby_of(primary) as standby:
+            await with_acme(config, _nothing)
+
+            async def all_there() -> bool:
+                return caught_up(primary, standby)
+
+            await until(all_there, 20, "the standby has everything")
+            with psycopg.connect(standby.conninfo(), autocommit=True) as connection:
+                connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'".encode())
+                connection.execute("SELECT pg_reload_conf()")
+            primary.stop()
+            promote(standby)
+            async with Wire(standby.directory, tmp_path / "line") as wire:
+                where = wire.through(config).where()
+                engine = await open_store(where, ALL_ROOMS, SystemClock(), development=True, on_broken=lambda: None)
+                assert await foresee(engine, tmp_path / "state", config.issuer) == reason
+                await engine.close()
         primary.start()
 
 
@@ -269,3 +223,25 @@ async def test_aud_13_what_was_erased_since_the_backup_is_erased_again_before_an
         leaves = (await Organization(node, acme.scope).holdings()).leaves
         assert [leaf.personal for leaf in leaves if leaf.personal] == []
         assert await Organization(node, globex.scope).reads.all(DATA_KEYS_OF) == []
+
+
+async def test_aud_13_a_node_that_comes_later_erases_what_its_own_list_names(place: Place, tmp_path: Path) -> None:
+    """AUD-13: what one node alone saw erased is erased again when that node enters the life that another began."""
+    first = await deployed(place.database, tmp_path / "state")
+    second = await deployed(place.database, tmp_path / "state_of_second")
+    async with node_of(first) as node:
+        acme, entry = await open_organization(node), node.ids.new("ledger")
+        async with acme.begin() as w:
+            ledger.add_entry(w, entry, "cash", 1, payer="Alice Aachen")
+        await acme.checkpointed()
+    place.back_up()
+    async with node_of(first) as node:
+        await Organization(node, acme.scope).add_entry()
+    async with node_of(second) as node:
+        await log.erase_person(node.journal, acme.scope, SYSTEM, entry)
+    place.restore()
+    for config, begun, personal in ((first, "restored", 1), (second, "", 0)):
+        async with node_of(config) as node:
+            assert node.incarnation.begun_now == begun
+            leaves = (await Organization(node, acme.scope).holdings()).leaves
+            assert len([leaf for leaf in leaves if leaf.personal]) == personal

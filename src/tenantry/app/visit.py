@@ -14,18 +14,20 @@ from tenantry.app.config import Config
 from tenantry.app.node import ROOMS
 from tenantry.app.root import root_key
 from tenantry.audit.sequencer import Sequencer
-from tenantry.core.clock import SystemClock
+from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import Unsafe
 from tenantry.core.ids import IdSource
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import Duties, Journal, NotOurs, Pulse, foresee
 from tenantry.keys.keyring import Keyring
-from tenantry.store import open_store
+from tenantry.store import Engine, open_store
 
 
 class Visit(msgspec.Struct, frozen=True, eq=False):
     """What a command needs of the deployment."""
 
+    engine: Engine
+    clock: Clock
     journal: Journal
     duties: Duties
     sequencer: Sequencer
@@ -65,6 +67,6 @@ async def visit(config: Config) -> AsyncIterator[Visit]:
         await keyring.check()
         keys = CheckpointKeys(keyring, clock, config.issuer)
         sequencer = Sequencer(engine, journal, clock, keys.host, keys.signer)
-        yield Visit(journal, Duties(engine, clock, ids.new("node")), sequencer, keys)
+        yield Visit(engine, clock, journal, Duties(engine, clock, ids.new("node")), sequencer, keys)
     finally:
         await engine.close()

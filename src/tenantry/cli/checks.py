@@ -21,7 +21,7 @@ from tenantry.journal import foresee
 from tenantry.journal.pulse import BACKLOG_MS
 from tenantry.keys.envelope import unwrap_data_key
 from tenantry.keys.schema import NEWEST_DATA_KEY
-from tenantry.store import Engine, Survey, open_store
+from tenantry.store import Engine, Survey, open_store, postgres
 from tenantry.store.integrity import TABLES, damage_of
 from tenantry.store.open import VERSIONS
 
@@ -103,13 +103,7 @@ async def _durability(look: _Look) -> AsyncIterator[Check]:
         )
 
 
-DURABLE = {
-    "journal_mode": ("wal",),
-    "synchronous": ("2", "3"),
-    "fsync": ("on",),
-    "synchronous_commit": ("on", "remote_apply", "remote_write"),
-    "full_page_writes": ("on",),
-}
+DURABLE = {"journal_mode": ("wal",), "synchronous": ("2", "3"), **postgres.DURABLE}
 """The settings on which durability rests, and the values that give it."""
 
 
@@ -139,17 +133,20 @@ async def _schema(look: _Look) -> AsyncIterator[Check]:
 
 
 async def _incarnation(look: _Look) -> AsyncIterator[Check]:
-    number, begun, reason = (await look.engine.survey(INCARNATION))[0]
+    number, begun, reason, confirmed = (await look.engine.survey(INCARNATION))[0]
     said = f"number {number}, {reason} {iso(begun)}"
     coming = await foresee(look.engine, Path(look.config.state), look.config.issuer)
     if coming:
         hint = "Credentials issued before will be refused, and outbound deliveries wait for an operator."
         yield Check("incarnation", Status.WARN, f"{said}; the next start begins another ({coming})", hint)
+    elif confirmed is None:
+        hint = "If this is the database to go on with, and its original is out of service: `tenantry confirm`."
+        yield Check("incarnation", Status.WARN, f"{said}; nothing is sent out until an operator confirms it", hint)
     else:
         yield Check("incarnation", Status.OK, said)
 
 
-_INCARNATION = "SELECT number, at, reason FROM incarnations ORDER BY number DESC LIMIT 1"
+_INCARNATION = "SELECT number, at, reason, confirmed FROM incarnations ORDER BY number DESC LIMIT 1"
 INCARNATION = Survey("doctor_incarnation", _INCARNATION, role="app")
 
 

@@ -51,6 +51,7 @@ app = App(
 audit = App(name="audit", help="Take an organization's log out, and verify what was taken out.")
 app.command("tenantry.cli.init:init", name="init")
 app.command("tenantry.cli.doctor:doctor", name="doctor")
+app.command("tenantry.cli.confirm:confirm", name="confirm")
 app.command(audit)
 audit.command("tenantry.cli.audit:export", name="export")
 audit.command("tenantry.cli.audit:verify", name="verify")

@@ -8,7 +8,7 @@ from tenantry.journal.derive import Deriver, Deriving
 from tenantry.journal.duties import Duties, Duty, NotOurs
 from tenantry.journal.event import Event, Origin, Personal, Target, Text
 from tenantry.journal.follow import Follower, Following, Recorder
-from tenantry.journal.incarnation import Incarnation, check_in, foresee, found, join
+from tenantry.journal.incarnation import Incarnation, check_in, confirm, foresee, found, join
 from tenantry.journal.journal import Journal, Reads
 from tenantry.journal.lease import Lease
 from tenantry.journal.mark import Destruction, DestructionList, Marking
@@ -47,6 +47,7 @@ __all__ = [
     "Working",
     "WriteSet",
     "check_in",
+    "confirm",
     "foresee",
     "found",
     "join",

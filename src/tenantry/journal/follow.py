@@ -57,9 +57,11 @@ _START = Survey(
 _PULSE = Survey(
     "pulse",
     Dialects(
-        sqlite="SELECT max(number), '', 0, (SELECT until FROM duties WHERE name = 'sequence') FROM incarnations",
-        postgres="SELECT (SELECT max(number) FROM incarnations), substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), "
-        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint, (SELECT until FROM duties WHERE name = 'sequence')",
+        sqlite="SELECT number, '', confirmed IS NULL, 0, (SELECT until FROM duties WHERE name = 'sequence') "
+        "FROM incarnations ORDER BY number DESC LIMIT 1",
+        postgres="SELECT number, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), confirmed IS NULL, "
+        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint, (SELECT until FROM duties WHERE name = 'sequence') "
+        "FROM incarnations ORDER BY number DESC LIMIT 1",
     ),
 )
 
@@ -157,10 +159,11 @@ class Following:
     async def start(self) -> None:
         """Take the position from which on this node sees everything, then follow."""
         began = self._clock.boottime()
-        *self._life, _, _ = (await self._engine.survey(_PULSE))[0]
+        *self._life, held, _, _ = (await self._engine.survey(_PULSE))[0]
         await self._horizon.start()
         self._lease.renew(began)
         self._pulse.since_ms = self._clock.now_ms()
+        self._pulse.held = bool(held)
         self._task = asyncio.create_task(self._follow())
         self._task.add_done_callback(self._stopped)
 
@@ -204,9 +207,10 @@ class Following:
         not take it along. Leaves come after the lease, which promises nothing of them.
         """
         began = self._clock.boottime()
-        *life, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE))[0]
+        *life, held, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE))[0]
         if life != self._life:
             raise _OtherLifeError
+        self._pulse.held = bool(held)
         self._pulse.skew_ms = abs(db_ms - self._clock.now_ms()) if db_ms else 0
         for change in await self._horizon.changes():
             self._take(change)

@@ -2,9 +2,18 @@
 was issued in the one before is refused.
 
 At its start a node holds its mark (outside the database) against what the database says. A change it saw that is no longer there, a mark
-of a later incarnation, another place (cluster or timeline) or another issuer each begin a new incarnation; every organization's log goes
-on with `incarnation.begun`, which names the reason and the last head known. Running nodes notice another timeline or a newer incarnation
-at their next look (`Following`) and stop, so that they start again through here.
+of a later incarnation, another place (file, cluster or timeline) or another issuer each begin a new incarnation; every organization's log
+goes on with `incarnation.begun`, which names the last head known and the reason:
+
+| reason | the database |
+|---|---|
+| copied | is served under another issuer |
+| rewound | went on from an earlier point of its cluster on another timeline: a standby promoted, a recovery to a point in time |
+| restored | lacks what this node saw |
+| moved | lacks nothing of that, but lies elsewhere, so that its original may still be served |
+
+Running nodes notice another timeline or a newer incarnation at their next look (`Following`) and stop, so that they start again through
+here. What is sent out waits in a new incarnation until an operator `confirm`s it; each node hears of it at its next look (`Pulse.held`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +31,7 @@ from tenantry.journal.event import Event, Target
 from tenantry.journal.journal import Journal
 from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, Seen, seen
 from tenantry.journal.schema import CHANGES, CURSOR_OF, DEPLOYMENT, INCARNATIONS, MOVE_CURSOR
-from tenantry.store import Dialects, Engine, Program, Statement, Step, Survey
+from tenantry.store import Engine, Program, Statement, Step, Survey
 
 DUTY = "incarnation"
 
@@ -30,15 +39,6 @@ _KNOWN = (
     "SELECT d.id, d.issuer, d.place, i.number, i.id FROM deployment d, incarnations i ORDER BY i.number DESC LIMIT 1"
 )
 KNOWN = Survey("deployment", _KNOWN, role="app")
-PLACE = Survey(
-    "place",
-    Dialects(
-        sqlite="SELECT 'file', ''",
-        postgres="SELECT current_database() || '@' || (SELECT system_identifier FROM pg_control_system())::text || '/' || "
-        "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), current_setting('synchronous_standby_names')",
-    ),
-    role="worker",
-)
 _UNTOLD = """
 SELECT h.org, coalesce((SELECT max(rev) FROM changelog c WHERE c.org = h.org), 0),
   coalesce((SELECT max(idx) + 1 FROM leaves l WHERE l.org = h.org), 0)
@@ -61,8 +61,15 @@ SETTLE = Statement(
 BEGIN = Statement(
     "begin_incarnation",
     INCARNATIONS,
-    "INSERT INTO incarnations (number, id, at, reason) VALUES (:number, :id, :at, :reason) ON CONFLICT DO NOTHING",
-    {"number": int, "id": str, "at": int, "reason": str},
+    "INSERT INTO incarnations (number, id, at, reason, confirmed) VALUES (:number, :id, :at, :reason, :confirmed) "
+    "ON CONFLICT DO NOTHING",
+    {"number": int, "id": str, "at": int, "reason": str, "confirmed": int},
+)
+CONFIRM = Statement(
+    "confirm_incarnation",
+    INCARNATIONS,
+    "UPDATE incarnations SET confirmed = :at WHERE number = :number AND confirmed IS NULL",
+    {"at": int, "number": int},
 )
 
 
@@ -84,19 +91,21 @@ class IncarnationBegun(Event, tag="incarnation.begun", frozen=True):
     seen_revision: int
 
 
+class IncarnationConfirmed(Event, tag="incarnation.confirmed", frozen=True):
+    """An operator said that this life is the right one: what waited to be sent out is sent."""
+
+    incarnation: Target
+    number: int
+
+
 class Incarnation(msgspec.Struct, frozen=True):
-    """The life that the deployment is in, and the mark this node now keeps. `held`: outbound deliveries wait for an operator's word."""
+    """The life that the deployment is in, and the mark this node now keeps. `begun_now`: why this check-in began it, if it did."""
 
     deployment: str
     number: int
     id: str
     mark: Mark
     begun_now: str = ""
-
-    @property
-    def held(self) -> bool:
-        """Whether a restore or copy was just found: nothing is sent out until an operator confirms it."""
-        return bool(self.begun_now)
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -113,6 +122,12 @@ class AnotherNodeBegan(AlreadyDone):
     sentence = "Another node began the incarnation."
 
 
+class NothingHeld(AlreadyDone):
+    """The incarnation was confirmed already, or is the first."""
+
+    sentence = "Nothing waits for an operator's word."
+
+
 Destroy = Callable[[Destruction], Awaitable[None]]
 
 
@@ -120,10 +135,10 @@ async def found(engine: Engine, ids: IdSource, clock: Clock, issuer: str) -> boo
     """Make a fresh database a deployment with its first incarnation; `False` if it is one already."""
     if await engine.survey(KNOWN):
         return False
-    place = (await engine.survey(PLACE))[0][0]
-    args = {"number": 1, "id": ids.new("incarnation"), "at": clock.now_ms(), "reason": "founded"}
+    place, now = await engine.place(), clock.now_ms()
+    args = {"number": 1, "id": ids.new("incarnation"), "at": now, "reason": "founded", "confirmed": now}
     steps = [
-        Step("", FOUND, {"id": ids.new("deployment"), "issuer": issuer, "place": place}, AnotherNodeBegan),
+        Step("", FOUND, {"id": ids.new("deployment"), "issuer": issuer, "place": place.text}, AnotherNodeBegan),
         Step("", BEGIN, args, AnotherNodeBegan),
     ]
     await engine.run(Program("", steps, "worker"))
@@ -148,16 +163,19 @@ async def check_in(
 ) -> Incarnation:
     """What a node does before it answers anybody: find out whether the database is the one it knew.
 
-    `destroy` erases what the destruction list names; it is called for each entry when a new incarnation begins, before it is told.
+    `destroy` erases what the destruction list names; it is called for each entry before this node's mark enters a new incarnation, whoever
+    began that: the lists of two nodes may differ, and a crash in the middle is made good by the next start.
 
     Raises:
-        Unsafe: this node never joined this deployment, or its mark is of another one.
+        Unsafe: this node never joined this deployment, its mark is of another one, or its destruction list cannot be read.
         NotOurs: another node is just beginning an incarnation; try again.
     """
     known, mark, reason = await _held_against(engine, folder, issuer)
+    erased = DestructionList(folder).read()
     if reason:
         known = await _begin(engine, duties, ids, clock, known, mark, issuer, reason)
-        for entry in DestructionList(folder).read():
+    if mark.incarnation != known.number:
+        for entry in erased:
             await destroy(entry)
     if known.number > 1 and not await engine.survey(CURSOR_OF, follower=_teller(known), org=PLATFORM):
         duty = await duties.take(DUTY)
@@ -166,6 +184,24 @@ async def check_in(
     mark = Mark(known.deployment, known.number, mark.newest if not reason else ())
     MarkFile(folder).write(mark)
     return Incarnation(known.deployment, known.number, known.id, mark, reason)
+
+
+async def confirm(engine: Engine, journal: Journal, duties: Duties, clock: Clock) -> int:
+    """An operator's word that the newest incarnation is the right one, so that what waits is sent; gives its number.
+
+    Raises:
+        NothingHeld: it was confirmed before, or is the first.
+        NotOurs: a node is just beginning an incarnation; try again.
+    """
+    duty = await duties.take(DUTY)
+    try:
+        known = await _known(engine)
+        async with journal.begin_duty(scopes.of_platform(), duty) as w:
+            w.write(CONFIRM, NothingHeld, at=clock.now_ms(), number=known.number)
+            w.record(IncarnationConfirmed(known.id, known.number))
+    finally:
+        await duties.release(duty)
+    return known.number
 
 
 async def foresee(engine: Engine, folder: Path, issuer: str) -> str:
@@ -201,14 +237,15 @@ async def _reason(engine: Engine, known: _Known, mark: Mark, issuer: str) -> str
     """Why a new incarnation must begin; empty if the database is the one this node knew."""
     if issuer != known.issuer:
         return "copied"
-    if mark.incarnation > known.number:
-        return "restored"
-    if mark.incarnation == known.number and not await _all_there(engine, mark.newest):
-        return "restored"
-    place, standbys = (await engine.survey(PLACE))[0]
-    if place != known.place and not (standbys and place.rsplit("/", 1)[0] == known.place.rsplit("/", 1)[0]):
-        return "moved"
-    return ""
+    place, was = await engine.place(), known.place
+    lost = mark.incarnation > known.number or (
+        mark.incarnation == known.number and not await _all_there(engine, mark.newest)
+    )
+    if place.text == was:
+        return "restored" if lost else ""
+    if place.another_timeline_of(was):
+        return "rewound" if lost or not place.synchronous else ""
+    return "restored" if lost else "moved"
 
 
 async def _all_there(engine: Engine, newest: tuple[Seen, ...]) -> bool:
@@ -225,12 +262,12 @@ async def _begin(
 ) -> _Known:
     duty = await duties.take(DUTY)
     number = max(known.number, mark.incarnation) + 1
-    place = (await engine.survey(PLACE))[0][0]
-    fresh = _Known(known.deployment, issuer, place, number, ids.new("incarnation"))
+    fresh = _Known(known.deployment, issuer, (await engine.place()).text, number, ids.new("incarnation"))
+    args = {"number": number, "id": fresh.id, "at": clock.now_ms(), "reason": reason, "confirmed": None}
     steps = [
         duty.step(),
-        Step("", BEGIN, {"number": number, "id": fresh.id, "at": clock.now_ms(), "reason": reason}, AnotherNodeBegan),
-        Step("", SETTLE, {"issuer": issuer, "place": place}),
+        Step("", BEGIN, args, AnotherNodeBegan),
+        Step("", SETTLE, {"issuer": issuer, "place": fresh.place}),
     ]
     await engine.run(Program("", steps, "worker"))
     return fresh

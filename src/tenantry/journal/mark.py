@@ -82,28 +82,39 @@ class MarkFile:
 
 
 class DestructionList:
-    """The erased of this deployment, one a line, only ever added to."""
+    """The erased of this deployment, one a line; none is ever taken off."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "destroyed.jsonl"
 
     def read(self) -> list[Destruction]:
-        """All entries; a last line that a crash cut short is no entry."""
+        """All entries; a last line that a crash cut short is no entry.
+
+        Raises:
+            Unsafe: there is a list, but it cannot be read.
+        """
         if not self._path.exists():
             return []
-        lines = self._path.read_bytes().split(b"\n")[:-1]
-        return [msgspec.json.decode(line, type=Destruction) for line in lines]
+        try:
+            lines = self._path.read_bytes().split(b"\n")[:-1]
+            return [msgspec.json.decode(line, type=Destruction) for line in lines]
+        except (msgspec.DecodeError, OSError) as error:
+            raise Unsafe(
+                f"{self._path} cannot be read.", hint="Put back a copy: it says what no restored backup may bring back."
+            ) from error
 
     def add(self, entries: list[Destruction]) -> None:
-        """Add what is not on the list yet, and sync it."""
-        known = set(self.read())
-        fresh = [entry for entry in entries if entry not in known]
-        if not fresh:
-            return
-        with self._path.open("ab") as file:
-            file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in fresh))
-            file.flush()
-            os.fsync(file.fileno())
+        """Add what is not on the list yet. The list is replaced as a whole, so nothing is ever written after a torn line.
+
+        Raises:
+            Unsafe: the list cannot be read; it stays as it is.
+            OSError: it cannot be written; it stays as it is.
+        """
+        listed = dict.fromkeys(self.read())
+        known = len(listed)
+        listed |= dict.fromkeys(entries)
+        if len(listed) > known:
+            write_whole(self._path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in listed))
 
 
 class Marking:

@@ -7,12 +7,14 @@ BACKLOG_MS = 60_000
 
 
 class Pulse:
-    """How far this node's clock is from the database's, and until when somebody holds the duty to sequence.
+    """How far this node's clock is from the database's, until when somebody holds the duty to sequence, and whether what is sent out waits.
 
+    `held`: a restored, copied or moved database was found, and no operator has confirmed it. Nothing may leave the deployment.
     `since_ms` is when this node began to look: after a long standstill it gives whoever sequences the same time to begin.
     """
 
     def __init__(self) -> None:
+        self.held = True
         self.skew_ms = 0
         self.since_ms = 0
         self.sequenced_until_ms: int | None = None

@@ -8,7 +8,7 @@
 | cuts | each set that cut | verifiers, through the changelog | as above |
 | cursors | a follower, with what it derived | nobody | the follower at most one batch behind what it did |
 | duties | whoever takes or renews one | nobody | the duty with its last holder until it lapses |
-| deployment, incarnations | `init`, and the start that found a restore | every start | the incarnation begun, or not |
+| deployment, incarnations | `init`, the start that found a restore, and `confirm` | every start and look | the incarnation begun, or not |
 | destructions | the set that destroys | every node's destruction list | the row, from which lists are completed |
 """
 
@@ -45,7 +45,12 @@ DEPLOYMENT = Table(
     "deployment", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker="SELECT, INSERT, UPDATE", follower_reads=True
 )
 INCARNATIONS = Table(
-    "incarnations", Kind.JOURNAL, deployment_wide=True, app="SELECT", worker=_INSERT, follower_reads=True
+    "incarnations",
+    Kind.JOURNAL,
+    deployment_wide=True,
+    app="SELECT",
+    worker=f"{_INSERT}, UPDATE (confirmed)",
+    follower_reads=True,
 )
 DESTRUCTIONS = Table(
     "destructions", Kind.JOURNAL, app=_INSERT, worker="SELECT", follower_reads=True, worker_sees_all=True
@@ -290,7 +295,7 @@ CREATE TABLE duties (name text NOT NULL PRIMARY KEY, holder text NOT NULL, fence
 CREATE TABLE deployment (
     one {int} NOT NULL PRIMARY KEY CHECK (one = 1), id text NOT NULL, issuer text NOT NULL, place text NOT NULL) {strict};
 CREATE TABLE incarnations (
-    number {int} NOT NULL PRIMARY KEY, id text NOT NULL, at {int} NOT NULL, reason text NOT NULL) {strict};
+    number {int} NOT NULL PRIMARY KEY, id text NOT NULL, at {int} NOT NULL, reason text NOT NULL, confirmed {int}) {strict};
 CREATE TABLE destructions (org text NOT NULL, subject text NOT NULL, at {int} NOT NULL, PRIMARY KEY (org, subject)) {strict};
 CREATE INDEX destructions_at ON destructions (at);
 """

@@ -30,6 +30,29 @@ class Survey(msgspec.Struct, frozen=True, eq=False, dict=True):
         return compile_postgres(text_of(self.sql, "postgres"), self.args)
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where the data lies, as far as the database can tell one copy of it from another."""
+
+    name: str
+    """The file, or the database and its cluster."""
+
+    timeline: str = ""
+    """PostgreSQL's: another after every promotion of a standby and every recovery to a point in time."""
+
+    synchronous: bool = False
+    """Whether a promoted standby has all that was acknowledged."""
+
+    @property
+    def text(self) -> str:
+        """Name and timeline in one."""
+        return f"{self.name}/{self.timeline}"
+
+    def another_timeline_of(self, text: str) -> bool:
+        """Whether `text` is this place at another timeline."""
+        name, _, timeline = text.rpartition("/")
+        return name == self.name and timeline != self.timeline
+
+
 class Engine(Protocol):
     """Durability: when `run` returns, the program is on disk. Atomicity: if it raises anything but `Unknown`, nothing of it is.
 
@@ -64,6 +87,10 @@ class Engine(Protocol):
 
     async def db_time_ms(self) -> int:
         """The database's clock, in milliseconds since 1970."""
+        ...
+
+    async def place(self) -> Place:
+        """Where the data lies now."""
         ...
 
     async def facts(self) -> dict[str, str]:

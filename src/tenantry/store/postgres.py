@@ -24,7 +24,7 @@ from tenantry.core.errors import Unavailable, Unknown, Unsafe
 from tenantry.core.tasks import end
 from tenantry.store import fence
 from tenantry.store.batch import Batcher
-from tenantry.store.engine import Survey
+from tenantry.store.engine import Place, Survey
 from tenantry.store.line import Line, hang_up
 from tenantry.store.program import Outcome, Program, Row
 from tenantry.store.schema import Compiled, Read
@@ -47,6 +47,33 @@ SILENT_AFTER_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 """A set or read that takes longer meets a network that drops packets, since the server itself would have ended it."""
 
 SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
+_PLACE = (
+    "SELECT current_database()::text, (SELECT system_identifier FROM pg_control_system())::text, "
+    "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), current_setting('synchronous_standby_names')"
+)
+_FACT_NAMES = (
+    "engine",
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "synchronous_standby_names",
+    "role",
+    "database",
+)
+_FACTS = (
+    "SELECT 'PostgreSQL ' || current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'), "
+    "current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_user::text, "
+    "current_database()::text"
+)
+_WAITS = ("on", "remote_apply", "remote_write")
+DURABLE = {
+    "fsync": ("on",),
+    "full_page_writes": ("on",),
+    "synchronous_commit": _WAITS,
+    "synchronous_commit_of_worker": _WAITS,
+}
+"""The facts on which durability rests, and the values that give it. Commits are a matter of each role that writes."""
+
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # a refused set aborts its pipeline by design; that is no warning
 CHANNEL = "tenantry"
 NOTIFY_EVERY_S = 0.005
@@ -130,24 +157,16 @@ class PostgresEngine:
         rows = await self._line.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", ())
         return rows[0][0]
 
+    async def place(self) -> Place:
+        ((database, cluster, timeline, standbys),) = await self._rows("worker", _PLACE, ())
+        return Place(f"{database}@{cluster}", timeline, synchronous=bool(standbys))
+
     async def facts(self) -> dict[str, str]:
-        rows = await self._rows(
-            "app",
-            "SELECT 'PostgreSQL ' || current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'), "
-            "current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_user::text, "
-            "current_database()::text",
-            (),
-        )
-        names = (
-            "engine",
-            "fsync",
-            "synchronous_commit",
-            "full_page_writes",
-            "synchronous_standby_names",
-            "role",
-            "database",
-        )
-        return dict(zip(names, rows[0], strict=True))
+        (as_app,), (as_worker,) = await self._rows("app", _FACTS, ()), await self._rows("worker", _FACTS, ())
+        return {
+            **dict(zip(_FACT_NAMES, as_app, strict=True)),
+            "synchronous_commit_of_worker": as_worker[_FACT_NAMES.index("synchronous_commit")],
+        }
 
     async def close(self) -> None:
         await self._batcher.close()
@@ -231,15 +250,10 @@ class PostgresEngine:
 
     async def _refuse_undurable(self) -> None:
         facts = await self.facts()
-        weak = {
-            name: facts[name]
-            for name in ("fsync", "synchronous_commit", "full_page_writes")
-            if facts[name] in ("off", "local")
-        }
+        weak = [f"{name} = {facts[name]}" for name, durable in DURABLE.items() if facts[name] not in durable]
         if weak:
-            said = ", ".join(f"{name} = {value}" for name, value in weak.items())
             raise Unsafe(
-                f"The database would lose what it acknowledged: {said}.",
+                f"The database would lose what it acknowledged: {', '.join(weak)}.",
                 hint="Turn them on; only development may go without.",
             )
 

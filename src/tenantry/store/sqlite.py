@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Conflict, Damaged, Misuse, StorageFull, TenantryError, Unavailable, Unknown, Unsafe
 from tenantry.core.limits import QUEUE_MAX_SETS
-from tenantry.store.engine import Survey
+from tenantry.store.engine import Place, Survey
 from tenantry.store.lanes import Lanes
 from tenantry.store.program import Outcome, Program, Row
 from tenantry.store.schema import Read
@@ -113,6 +113,10 @@ class SqliteEngine:
 
     async def db_time_ms(self) -> int:
         return self._clock.now_ms()
+
+    async def place(self) -> Place:
+        # Not the device: on many machines its number is another after every start.
+        return Place(f"file:{self._path.stat().st_ino}")
 
     async def facts(self) -> dict[str, str]:
         found = {
