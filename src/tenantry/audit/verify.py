@@ -15,11 +15,25 @@ import msgspec
 
 from tenantry.audit.checkpoint import Checkpoint, open_checkpoint
 from tenantry.audit.damage import Hashes, events_root, examine, personal_holds
-from tenantry.audit.export import CHECKPOINT, EVENTS, FORMAT, HASHES, KEYS, MANIFEST, PURPOSE, Manifest, PublishedKey
+from tenantry.audit.export import (
+    ALWAYS,
+    CHECKPOINT,
+    EVENTS,
+    FORMAT,
+    HASHES,
+    KEYS,
+    MANIFEST,
+    PURPOSE,
+    TABLE,
+    Manifest,
+    PublishedKey,
+)
+from tenantry.audit.files import open_file
 from tenantry.audit.lines import BODY, DATED, LINE, UNREADABLE, Body, Line, blocks, spelled
 from tenantry.audit.merkle import HASH_BYTES, Frontier
 from tenantry.audit.note import Verifier, parse_vkey
 from tenantry.audit.proof import ProofFailed
+from tenantry.audit.table import check_table
 
 _HASHES_AT_ONCE = 4096
 
@@ -198,12 +212,16 @@ def _valid(verifier: Verifier, published: Sequence[PublishedKey], newest: dateti
 
 
 def _check_files(directory: Path, manifest: Manifest) -> None:
-    """What else the manifest names, such as a CSV; events and hashes were just proved byte by byte."""
-    for name, digest in manifest.files.items():
-        if name in (EVENTS, HASHES):
-            continue
-        if Path(name).name != name or not (directory / name).is_file():
-            raise ProofFailed("file_changed", f"the manifest names {name[:100]!r}, which is not there")
-        with (directory / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                raise ProofFailed("file_changed", f"{name} is not the file that was exported")
+    """The folder holds what an export has and nothing else; events and hashes were just proved byte by byte."""
+    named = set(manifest.files)
+    if not ALWAYS <= named <= ALWAYS | {TABLE}:
+        raise ProofFailed("file_changed", f"the manifest names other files than an export has: {sorted(named)!r:.200}")
+    for path in directory.iterdir():
+        if path.name not in named | {MANIFEST}:
+            raise ProofFailed("file_changed", f"{path.name!r:.200} is none of the files that were exported")
+    for name in (CHECKPOINT, KEYS):
+        if hashlib.sha256(_read(directory, name)).hexdigest() != manifest.files[name]:
+            raise ProofFailed("file_changed", f"{name} is not the file that was exported")
+    if TABLE in named:
+        with open_file(directory / EVENTS) as events, open_file(directory / TABLE) as table:
+            check_table(table, events)

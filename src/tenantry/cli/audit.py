@@ -1,7 +1,7 @@
 """`tenantry audit export | verify`: take an organization's log out, and prove what was taken out without the deployment."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +21,6 @@ from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answ
 from tenantry.core import scopes
 from tenantry.core.errors import AlreadyDone, Invalid
 from tenantry.core.principal import SYSTEM
-
-COLUMNS = ("at", "type", "outcome", "actor", "targets", "data")
-"""The members of an event that a spreadsheet shows, before the leaf itself."""
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -53,13 +50,7 @@ def export(
     with Progress(disable=not shown, transient=True) as progress:
         task = progress.add_task("events")
         done = asyncio.run(
-            _export(
-                load(config),
-                org,
-                out,
-                COLUMNS if csv else None,
-                lambda n, all_: progress.update(task, completed=n, total=all_),
-            )
+            _export(load(config), org, out, csv, lambda n, all_: progress.update(task, completed=n, total=all_))
         )
     answer(done, lambda console: _draw_export(console, done), as_json=json)
 
@@ -91,15 +82,13 @@ def verify(
     answer(report, _drawing(report), as_json=json)
 
 
-async def _export(
-    config: Config, org: str, out: Path, columns: Sequence[str] | None, progress: Callable[[int, int], None]
-) -> Exported:
+async def _export(config: Config, org: str, out: Path, table: bool, progress: Callable[[int, int], None]) -> Exported:
     scope = scopes.of_job(org)
     async with visit(config) as guest:
         await guest.journal.head(scope)
         await guest.sequence(scope)
         keys = await guest.checkpoint_keys.published(org)
-        checkpoint = await export_log(guest.journal, scope, SYSTEM, out, keys, columns=columns, progress=progress)
+        checkpoint = await export_log(guest.journal, scope, SYSTEM, out, keys, table=table, progress=progress)
         head = await guest.journal.head(scope)
     return Exported(org, str(out), checkpoint.size, head.leaves - checkpoint.size)
 
