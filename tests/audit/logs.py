@@ -41,10 +41,10 @@ class Log:
             self.hashes.append(leaf_hash(leaf(entry.revision, entry.body)))
         return self
 
-    def record(self, value: object) -> None:
-        """Append an event that holds `value`."""
+    def record(self, value: object, at: str = "") -> None:
+        """Append an event that holds `value`, at a time of its own if `at` is given."""
         index = len(self.entries)
-        event = {"org": self.org, "at": self.time(index), "data": value}
+        event = {"org": self.org, "at": at or self.time(index), "data": value}
         self.entries.append(Entry(index, 0, canonical.encode(event)))
         self.hashes.append(leaf_hash(leaf(0, self.entries[-1].body)))
 

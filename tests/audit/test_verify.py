@@ -1,5 +1,6 @@
 """Exports and their offline verification: what is proved, and how each kind of damage is named."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from tenantry.audit.note import sign
 from tenantry.audit.proof import Kind, ProofFailed
 from tenantry.audit.verify import read_keys, verify_export
 from tests.audit import peer
-from tests.audit.logs import ACME, GLOBEX, Log
+from tests.audit.logs import ACME, GLOBEX, SINCE, Log
 
 MANY = Log().append(10_000)
 THEIRS = Log(GLOBEX).append(10)
@@ -287,6 +288,66 @@ def test_a_manifest_names_no_file_outside_the_export(acme: Log, tmp_path: Path) 
     manifest.write_bytes(manifest.read_bytes().replace(b'"events.csv"', b'"../outside"'))
     with pytest.raises(ProofFailed, match="file_changed"):
         verify_export(manifest.parent)
+
+
+NESTED = b"[" * 100_000 + b"]" * 100_000
+HOSTILE = {
+    "manifest.json": [
+        b'{"x":' + NESTED + b"}",
+        b'{"format":"\xff"}',
+        b'{"format":"\\ud800"}',
+        NESTED,
+        b" " * 2**20 + b"{}",
+    ],
+    "keys.json": [b'[{"vkey":"\xff"}]', b'[{"vkey":"\\ud800+00+00"}]', NESTED, b" " * 2**20 + b"[]"],
+    "checkpoint": [b"\xff", NESTED, b"\n" * 2**21],
+    "events.jsonl": [b"\xff\n", b'{"index":0,"revision":0,"event":' + NESTED + b"}\n"],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name in HOSTILE for content in HOSTILE[name]])
+def test_a_hostile_file_is_a_failed_proof_and_no_crash(name: str, content: bytes, acme: Log, tmp_path: Path) -> None:
+    directory = acme.export(tmp_path)
+    assert verify_export(directory).size == 300
+    (directory / name).write_bytes(content)
+    with pytest.raises(ProofFailed):
+        verify_export(directory)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "keys.json", "checkpoint", "hashes", "events.jsonl", "events.csv"])
+def test_a_pipe_or_folder_in_place_of_a_file_is_refused_at_once(name: str, acme: Log, tmp_path: Path) -> None:
+    file = acme.export(tmp_path) / name
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ProofFailed, match=name):
+        verify_export(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ProofFailed, match=name):
+        verify_export(tmp_path)
+
+
+@pytest.mark.parametrize("member", ["since", "until", "revoked"])
+def test_a_published_time_without_its_zone_is_refused(member: str, acme: Log, tmp_path: Path) -> None:
+    key = msgspec.to_builtins(acme.published())
+    path = tmp_path / "keys.json"
+    for time in ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00"):
+        path.write_bytes(msgspec.json.encode([{**key, member: time}]))
+        if time.endswith("Z"):
+            assert len(read_keys(path)) == 1
+    with pytest.raises(ProofFailed) as failed:
+        read_keys(path)
+    assert failed.value.kind == "malformed"
+
+
+def test_a_newest_event_whose_time_has_no_zone_is_refused(tmp_path: Path) -> None:
+    log = Log().append(3)
+    keys = [log.published(until=SINCE + timedelta(days=365))]
+    assert verify_export(log.export(tmp_path), keys=keys).size == 3
+    log.record(1, at="2026-02-01T00:00:00")
+    with pytest.raises(ProofFailed) as failed:
+        verify_export(log.export(tmp_path), keys=keys)
+    assert (failed.value.kind, failed.value.index) == ("malformed", 3)
 
 
 def test_a_note_with_a_checkpoint_that_no_log_key_signed_is_refused(acme: Log, globex: Log, tmp_path: Path) -> None:

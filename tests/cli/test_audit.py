@@ -85,6 +85,13 @@ def test_an_export_never_mixes_with_what_is_there(deployed: Shell, out: Path) ->
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_a_folder_in_place_of_a_checkpoint_or_of_keys_is_refused(deployed: Shell, out: Path) -> None:
+    for option in ("--against", "--keys"):
+        assert deployed("audit", "verify", out, option, out / "absent").status == 2
+        refused = deployed("audit", "verify", out, option, out, "--json")
+        assert (refused.status, json.loads(refused.err)["kind"]) == (4, "malformed")
+
+
 def test_a_folder_that_is_not_there_is_a_mistake_and_no_failed_proof(deployed: Shell, out: Path) -> None:
     assert deployed("audit", "verify", "nowhere").status == 2
     assert deployed("audit", "verify", out, "--against", "nowhere").status == 2

@@ -4,10 +4,12 @@ Slow and thorough, one line at a time; `verify` calls it only once it knows that
 """
 
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tenantry.audit.files import open_file
 from tenantry.audit.lines import BODY, LINE, LINE_MAX_BYTES, UNREADABLE, Line, spelled
 from tenantry.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from tenantry.audit.proof import ProofFailed
@@ -62,8 +64,8 @@ class Hashes:
     """The leaf hashes of an export, read where they lie."""
 
     def __init__(self, path: Path) -> None:
-        self._length = path.stat().st_size // HASH_BYTES
-        with path.open("rb") as file:
+        with open_file(path) as file:
+            self._length = os.fstat(file.fileno()).st_size // HASH_BYTES
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self._length else b""
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tenantry.audit.checkpoint import open_checkpoint
-from tenantry.audit.lines import Entry, line_of
+from tenantry.audit.lines import Entry, Moment, line_of
 from tenantry.audit.note import Verifier, parse_vkey
 from tenantry.audit.table import HEADER, row
 from tenantry.core.limits import CLOCK_SKEW_MS
@@ -40,9 +40,9 @@ class PublishedKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     """
 
     vkey: str
-    since: datetime
-    until: datetime | None = None
-    revoked: datetime | None = None
+    since: Moment
+    until: Moment | None = None
+    revoked: Moment | None = None
     purpose: str = PURPOSE
 
 

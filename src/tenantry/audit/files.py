@@ -18,7 +18,7 @@ def open_file(path: Path) -> BinaryIO:
         ProofFailed: `malformed`, it is not there, is no regular file or may not be read.
     """
     try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: PTH123 (a Path takes no opener)
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (who asked closes it)
     except OSError as error:
         raise ProofFailed("malformed", f"{path.name} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

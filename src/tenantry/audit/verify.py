@@ -6,6 +6,7 @@ a trusted place), nor that the tail was not cut (pass a checkpoint you kept `aga
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from tenantry.audit.export import (
     Manifest,
     PublishedKey,
 )
-from tenantry.audit.files import open_file
+from tenantry.audit.files import open_file, read_file
 from tenantry.audit.lines import BODY, DATED, LINE, UNREADABLE, Body, Line, blocks, spelled
 from tenantry.audit.merkle import HASH_BYTES, Frontier
 from tenantry.audit.note import Verifier, parse_vkey
@@ -68,7 +69,7 @@ def verify_export(
     manifest = _manifest(directory)
     published = read_keys(directory / KEYS) if keys is None else keys
     verifiers = [parse_vkey(key.vkey) for key in published if key.purpose == PURPOSE]
-    checkpoint, opened = open_checkpoint(_read(directory, CHECKPOINT), verifiers)
+    checkpoint, opened = open_checkpoint(read_file(directory / CHECKPOINT), verifiers)
     if (manifest.origin, manifest.org, manifest.size) != (checkpoint.origin, checkpoint.organization, checkpoint.size):
         raise ProofFailed("checkpoint_mismatch", "the manifest speaks of another checkpoint")
     held = open_checkpoint(against, verifiers)[0] if against is not None else None
@@ -98,41 +99,34 @@ def verify_export(
 def read_keys(path: Path) -> list[PublishedKey]:
     """Read a published key history (`keys.json`); raises `ProofFailed` (`malformed`)."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[PublishedKey])
-    except (msgspec.DecodeError, OSError) as error:
+        return msgspec.json.decode(read_file(path), type=list[PublishedKey])
+    except UNREADABLE as error:
         raise ProofFailed("malformed", f"{path.name}: {error}") from error
 
 
 def _manifest(directory: Path) -> Manifest:
+    if not (directory / MANIFEST).exists():
+        raise ProofFailed("malformed", f"there is no {MANIFEST}; did the export finish?")
     try:
-        manifest = msgspec.json.decode(_read(directory, MANIFEST), type=Manifest)
-    except msgspec.DecodeError as error:
+        manifest = msgspec.json.decode(read_file(directory / MANIFEST), type=Manifest)
+    except UNREADABLE as error:
         raise ProofFailed("malformed", f"{MANIFEST}: {error}") from error
     if manifest.format != FORMAT:
         raise ProofFailed("malformed", f"{MANIFEST}: a format this verifier does not know: {manifest.format[:100]!r}")
-    if not all((directory / name).is_file() for name in (EVENTS, HASHES)):
-        raise ProofFailed("malformed", f"{EVENTS} or {HASHES} is not there")
     return manifest
-
-
-def _read(directory: Path, name: str) -> bytes:
-    try:
-        return (directory / name).read_bytes()
-    except OSError as error:
-        raise ProofFailed("malformed", f"{name} cannot be read: {error.strerror}; did the export finish?") from error
 
 
 def _check_hashes(directory: Path, checkpoint: Checkpoint, held: Checkpoint | None) -> None:
     """The leaf hashes lead to the signed root, and to the root held; from here on they are trusted."""
-    stored = (directory / HASHES).stat().st_size
     sizes = {checkpoint.size} | ({held.size} if held and held.size <= checkpoint.size else set())
-    with (directory / HASHES).open("rb") as file:
+    with open_file(directory / HASHES) as file:
+        stored = os.fstat(file.fileno()).st_size
         roots = _roots(file, sorted(sizes))
     if held and held.size in roots and roots[held.size] != held.root and roots.get(checkpoint.size) == checkpoint.root:
         raise ProofFailed("consistency", "this log is not a continuation of the checkpoint held")
     if roots.get(checkpoint.size) == checkpoint.root and stored == checkpoint.size * HASH_BYTES:
         return
-    with (directory / EVENTS).open("rb") as events:
+    with open_file(directory / EVENTS) as events:
         if events_root(events, checkpoint.size) == checkpoint.root:
             raise ProofFailed("hashes_mismatch", "the events are intact, the file of hashes is not")
         if stored < checkpoint.size * HASH_BYTES:
@@ -159,7 +153,7 @@ def _check_events(directory: Path, checkpoint: Checkpoint) -> tuple[datetime | N
     """Every line is the leaf its hash says; returns when the newest happened and how many were erased."""
     index = offset = erased = 0
     newest: Line | None = None
-    with (directory / EVENTS).open("rb") as events, (directory / HASHES).open("rb") as hashes:
+    with open_file(directory / EVENTS) as events, open_file(directory / HASHES) as hashes:
         for block in blocks(events):
             pairs = _accept(block, index, checkpoint.organization, hashes)
             if pairs is None:
@@ -220,7 +214,7 @@ def _check_files(directory: Path, manifest: Manifest) -> None:
         if path.name not in named | {MANIFEST}:
             raise ProofFailed("file_changed", f"{path.name!r:.200} is none of the files that were exported")
     for name in (CHECKPOINT, KEYS):
-        if hashlib.sha256(_read(directory, name)).hexdigest() != manifest.files[name]:
+        if hashlib.sha256(read_file(directory / name)).hexdigest() != manifest.files[name]:
             raise ProofFailed("file_changed", f"{name} is not the file that was exported")
     if TABLE in named:
         with open_file(directory / EVENTS) as events, open_file(directory / TABLE) as table:

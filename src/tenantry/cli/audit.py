@@ -15,6 +15,7 @@ from rich.table import Table
 from tenantry.app.config import Config, load
 from tenantry.app.visit import visit
 from tenantry.audit.export import CHECKPOINT, KEYS
+from tenantry.audit.files import read_file
 from tenantry.audit.log import export as export_log
 from tenantry.audit.verify import Report, read_keys, verify_export
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answers_json
@@ -77,7 +78,7 @@ def verify(
     report = verify_export(
         directory,
         keys=read_keys(keys) if keys else None,
-        against=against.read_bytes() if against else None,
+        against=read_file(against) if against else None,
     )
     answer(report, _drawing(report), as_json=json)
 
