@@ -155,6 +155,16 @@ def test_aud_19_a_short_log_under_a_later_checkpoint_never_looks_valid(tmp_path:
     assert (failed.value.kind, failed.value.index) == ("truncated", 600)
 
 
+def test_an_export_is_for_the_eyes_of_its_maker_alone(acme: Log, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        directory = acme.export(tmp_path / "deep" / "export")
+    finally:
+        os.umask(before)
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in directory.iterdir()} == {0o600}
+
+
 def pages_until_the_database_goes(log: Log) -> Iterator[Entry]:
     yield from log.entries[:100]
     raise LookupError

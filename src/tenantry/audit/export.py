@@ -7,6 +7,7 @@ The format is described in docs/how-to/verify-the-log.md; `verify` reads it.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,7 +88,7 @@ class ExportWriter:
 
     def __init__(self, directory: Path, note: bytes, keys: Sequence[PublishedKey], *, table: bool = False) -> None:
         self._checkpoint, _ = open_checkpoint(note, [parse_vkey(key.vkey) for key in keys])
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._files: dict[str, str] = {}
         (directory / MANIFEST).unlink(missing_ok=True)
@@ -117,18 +118,21 @@ class ExportWriter:
         if error is None:
             checkpoint = self._checkpoint
             manifest = Manifest(FORMAT, checkpoint.organization, checkpoint.origin, checkpoint.size, self._files)
-            (self._directory / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+            self._write(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
 
     def _write(self, name: str, content: bytes) -> None:
-        (self._directory / name).write_bytes(content)
-        self._files[name] = hashlib.sha256(content).hexdigest()
+        file = _Hashed(self._directory / name)
+        file.write(content)
+        self._files[name] = file.close()
 
 
 class _Hashed:
-    """A file that knows its digest when it is closed."""
+    """A file that knows its digest when it is closed. It may hold personal data: only its owner reads it, whatever the umask."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb")
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._digest = hashlib.sha256()
 
     def write(self, data: bytes) -> None:
