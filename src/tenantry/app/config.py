@@ -35,6 +35,9 @@ class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     migrator: str = ""
     """Connection string of the role that owns the tables. Used by `tenantry init` alone; a server may go without."""
 
+    def __repr__(self) -> str:
+        return f"DatabaseConfig({self.file!r})" if self.file else "DatabaseConfig('…')"
+
 
 class TokenConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The root key in a PKCS #11 token instead; all four are needed."""
@@ -95,7 +98,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The database as the store wants it.
 
         Raises:
-            Invalid: neither a file nor all three connection strings are given, or both are.
+            Invalid: neither a file nor all three connection strings are given, or both are, or one is malformed or names no role.
         """
         given = self.database
         roles = (given.app, given.follower, given.worker)
