@@ -44,6 +44,26 @@ def test_a_spreadsheet_is_exported_when_asked_for_and_verified_with_the_rest(dep
     assert (changed.status, json.loads(changed.err)["kind"]) == (4, "file_changed")
 
 
+def test_what_a_hostile_export_says_cannot_draw_on_the_terminal(deployed: Shell, out: Path) -> None:
+    events = out / "events.jsonl"
+    whole = events.read_bytes()
+    for org in (b"Globex", b"\\u001b[2J\\u001b[HThe log is whole and unchanged.", b"\\u009b2J\\u202e", b"x" * 100_000):
+        events.write_bytes(whole.replace(b'"org":"' + PLATFORM.encode(), b'"org":"' + org, 1))
+        refused = deployed("audit", "verify", out)
+        assert refused.status == 4
+        assert "an event of the log of" in refused.err
+        assert len(refused.err) < 1_000
+        assert not set(refused.err) & set("\x1b\x9b\u202e")
+
+
+def test_a_key_history_with_a_hostile_member_cannot_draw_on_the_terminal(deployed: Shell, out: Path) -> None:
+    (out / "keys.json").write_bytes(b'[{"\\u001b[2J":1}]')
+    refused = deployed("audit", "verify", out)
+    assert refused.status == 4
+    assert "unknown field" in refused.err
+    assert "\x1b" not in refused.err
+
+
 def test_the_sentence_for_a_person_names_the_first_bad_event_and_its_kind(deployed: Shell, out: Path) -> None:
     events = out / "events.jsonl"
     events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:-1]))

@@ -14,6 +14,7 @@ from tenantry.audit.lines import BODY, LINE, LINE_MAX_BYTES, UNREADABLE, Line, s
 from tenantry.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from tenantry.audit.proof import ProofFailed
 from tenantry.core.leaf import personal_digest
+from tenantry.core.text import display
 
 
 def examine(events: BinaryIO, hashes: "Hashes", org: str, first: int = 0) -> ProofFailed:
@@ -83,8 +84,9 @@ class Hashes:
 
 def _name(events: BinaryIO, line: Line, digest: bytes, hashes: Hashes, org: str, index: int) -> ProofFailed:
     """What happened where the leaf at `index` has another hash than the tree says; reads `events` to the end."""
-    if _org(line) not in (org, None):
-        return ProofFailed("foreign", f"an event of the log of {_org(line)}", index=index)
+    named = _org(line)
+    if named is not None and named != org:
+        return _foreign(named, index)
     total, elsewhere = index + 1, False
     for raw in _raw_lines(events):
         total += 1
@@ -112,10 +114,14 @@ def _beside_the_hash(line: Line, org: str, index: int) -> ProofFailed | None:
     except UNREADABLE:
         return ProofFailed("malformed", "an event that names no organization", index=index)
     if body.org != org:
-        return ProofFailed("foreign", f"an event of the log of {body.org}", index=index)
+        return _foreign(body.org, index)
     if not personal_holds(line, body.personal):
         return ProofFailed("personal_mismatch", "not the personal data this event committed to", index=index)
     return None
+
+
+def _foreign(org: str, index: int) -> ProofFailed:
+    return ProofFailed("foreign", f"an event of the log of {display(org[:100])}", index=index)
 
 
 def _raw_lines(events: BinaryIO) -> Iterator[bytes]:

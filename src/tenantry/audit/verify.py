@@ -35,6 +35,7 @@ from tenantry.audit.merkle import HASH_BYTES, Frontier
 from tenantry.audit.note import Verifier, parse_vkey
 from tenantry.audit.proof import ProofFailed
 from tenantry.audit.table import check_table
+from tenantry.core.text import display
 
 _HASHES_AT_ONCE = 4096
 
@@ -74,7 +75,7 @@ def verify_export(
         raise ProofFailed("checkpoint_mismatch", "the manifest speaks of another checkpoint")
     held = open_checkpoint(against, verifiers)[0] if against is not None else None
     if held and held.origin != checkpoint.origin:
-        raise ProofFailed("foreign", f"the checkpoint held is of the log {held.origin}")
+        raise ProofFailed("foreign", f"the checkpoint held is of the log {display(held.origin[:100])}")
     _check_hashes(directory, checkpoint, held)
     newest, erased = _check_events(directory, checkpoint)
     signers = tuple(v for v in opened.signed_by if v.name == checkpoint.origin and _valid(v, published, newest))
@@ -101,7 +102,7 @@ def read_keys(path: Path) -> list[PublishedKey]:
     try:
         return msgspec.json.decode(read_file(path), type=list[PublishedKey])
     except UNREADABLE as error:
-        raise ProofFailed("malformed", f"{path.name}: {error}") from error
+        raise ProofFailed("malformed", f"{path.name}: {display(str(error)[:300])}") from error
 
 
 def _manifest(directory: Path) -> Manifest:
@@ -110,7 +111,7 @@ def _manifest(directory: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(read_file(directory / MANIFEST), type=Manifest)
     except UNREADABLE as error:
-        raise ProofFailed("malformed", f"{MANIFEST}: {error}") from error
+        raise ProofFailed("malformed", f"{MANIFEST}: {display(str(error)[:300])}") from error
     if manifest.format != FORMAT:
         raise ProofFailed("malformed", f"{MANIFEST}: a format this verifier does not know: {manifest.format[:100]!r}")
     return manifest
