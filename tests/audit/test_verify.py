@@ -229,6 +229,21 @@ def test_erased_personal_data_leaves_every_proof_valid(acme: Log, tmp_path: Path
     assert b"acme.example" not in (tmp_path / "events.jsonl").read_bytes()
 
 
+def test_a_salt_has_one_spelling(acme: Log, tmp_path: Path) -> None:
+    salt = acme.entries[5].salt
+    assert salt is not None
+    spelled = salt.hex()
+    events = acme.export(tmp_path) / "events.jsonl"
+    whole = events.read_bytes()
+    assert whole.count(spelled.encode()) == 1
+    for other in (spelled.upper(), f"{spelled[:2]} {spelled[2:]}", f"{spelled}\\n", f" {spelled}"):
+        events.write_bytes(whole.replace(spelled.encode(), other.encode()))
+        with pytest.raises(ProofFailed) as failed:
+            verify_export(tmp_path)
+        assert (failed.value.kind, failed.value.index) == ("personal_mismatch", 5)
+        assert peer.run("export", str(tmp_path)).stdout == b"refused: bad index 5\n"
+
+
 def test_an_empty_log_verifies(tmp_path: Path) -> None:
     assert verify_export(Log().export(tmp_path)).size == 0
 

@@ -5,6 +5,7 @@ Slow and thorough, one line at a time; `verify` calls it only once it knows that
 
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,8 @@ from tenantry.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from tenantry.audit.proof import ProofFailed
 from tenantry.core.leaf import personal_digest
 from tenantry.core.text import display
+
+_SALT = re.compile(r"[0-9a-f]{32}")
 
 
 def examine(events: BinaryIO, hashes: "Hashes", org: str, first: int = 0) -> ProofFailed:
@@ -54,11 +57,9 @@ def personal_holds(line: Line, digest: str | None) -> bool:
     """Whether the personal data beside an event, if there is any, is what the event committed to."""
     if line.personal is None:
         return True
-    try:
-        salt = bytes.fromhex(line.personal.salt)
-    except ValueError:
+    if not _SALT.fullmatch(line.personal.salt):
         return False
-    return personal_digest(salt, bytes(line.personal.data)) == digest
+    return personal_digest(bytes.fromhex(line.personal.salt), bytes(line.personal.data)) == digest
 
 
 class Hashes:

@@ -187,7 +187,8 @@ func checkPersonal(l line, n int64) {
 	var body struct{ Personal string }
 	salt, err := hex.DecodeString(l.Personal.Salt)
 	digest := sha256.Sum256(append(salt, l.Personal.Data...))
-	if err != nil || json.Unmarshal(l.Event, &body) != nil || hex.EncodeToString(digest[:]) != body.Personal {
+	spelled := len(salt) == 16 && hex.EncodeToString(salt) == l.Personal.Salt
+	if err != nil || !spelled || json.Unmarshal(l.Event, &body) != nil || hex.EncodeToString(digest[:]) != body.Personal {
 		must(fmt.Errorf("bad index %d", n))
 	}
 }
