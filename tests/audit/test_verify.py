@@ -297,6 +297,36 @@ def test_aud_09_a_key_signs_nothing_newer_than_its_revocation(
     assert (failed.value.kind, failed.value.index) == ("key_revoked", 299)
 
 
+def test_a_revoked_key_signs_no_empty_log(tmp_path: Path) -> None:
+    log = Log()
+    directory = log.export(tmp_path)
+    assert verify_export(directory, keys=[log.published(until=SINCE)]).size == 0
+    with pytest.raises(ProofFailed) as failed:
+        verify_export(directory, keys=[log.published(), log.published(revoked=SINCE)])
+    assert (failed.value.kind, failed.value.index) == ("key_revoked", None)
+
+
+@pytest.mark.parametrize("size", [0, 300])
+@pytest.mark.parametrize("until", [-1, 1, None])
+@pytest.mark.parametrize("revoked", [-1, 1, None])
+def test_aud_09_the_independent_verifier_judges_a_keys_end_alike(
+    size: int, until: int | None, revoked: int | None, tmp_path: Path
+) -> None:
+    """AUD-09: retired or revoked an hour before or after the newest event, or never, ours and another verifier agree."""
+    log = Log().append(size)
+    at = newest(log) if size else SINCE
+    first, second = (None if hours is None else at + timedelta(hours=hours) for hours in (until, revoked))
+    keys = [log.published(until=at - timedelta(hours=2)), log.published(until=first, revoked=second)]
+    with ExportWriter(tmp_path, log.checkpoint(), keys) as writer:
+        writer.add(log.entries, b"".join(log.hashes))
+    answer = peer.run("export", str(tmp_path)).stdout
+    try:
+        assert answer == f"complete up to {verify_export(tmp_path).size}\n".encode()
+    except ProofFailed as failed:
+        assert failed.kind == "key_revoked"
+        assert answer == b"refused: signed by a key after its end\n"
+
+
 def test_a_key_for_another_purpose_signs_no_checkpoint(acme: Log, tmp_path: Path) -> None:
     key = msgspec.structs.replace(acme.published(), purpose="receipt")
     directory = acme.export(tmp_path)

@@ -80,7 +80,8 @@ def verify_export(
     newest, erased = _check_events(directory, checkpoint)
     signers = tuple(v for v in opened.signed_by if v.name == checkpoint.origin and _valid(v, published, newest))
     if not signers:
-        raise ProofFailed("key_revoked", "signed by a key after its end", index=checkpoint.size - 1)
+        index = checkpoint.size - 1 if checkpoint.size else None
+        raise ProofFailed("key_revoked", "signed by a key after its end", index=index)
     _check_files(directory, manifest)
     if held and held.size > checkpoint.size:
         raise ProofFailed("behind", f"complete up to here, and {held.size} events are known", index=checkpoint.size)
@@ -197,13 +198,12 @@ def _dated(line: Line, index: int) -> datetime:
 def _valid(verifier: Verifier, published: Sequence[PublishedKey], newest: datetime | None) -> bool:
     """Whether the key could still sign a checkpoint whose newest event is `newest`; one revocation is enough.
 
-    A checkpoint states no time; it cannot be older than what it covers.
+    A checkpoint states no time; it cannot be older than what it covers. That of an empty log may be of any time, so a
+    revoked key signs none.
     """
     entries = [key for key in published if key.vkey == verifier.vkey and key.purpose == PURPOSE]
-    if newest is None:
-        return True
-    revoked = any(key.revoked is not None and newest > key.revoked for key in entries)
-    return not revoked and any(key.until is None or newest <= key.until for key in entries)
+    revoked = any(key.revoked is not None and (newest is None or newest > key.revoked) for key in entries)
+    return not revoked and any(key.until is None or newest is None or newest <= key.until for key in entries)
 
 
 def _check_files(directory: Path, manifest: Manifest) -> None:
