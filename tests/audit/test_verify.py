@@ -306,6 +306,13 @@ def test_a_revoked_key_signs_no_empty_log(tmp_path: Path) -> None:
     assert (failed.value.kind, failed.value.index) == ("key_revoked", None)
 
 
+def in_the_peers_words(directory: Path) -> str:
+    try:
+        return f"complete up to {verify_export(directory).size}\n"
+    except ProofFailed as failed:
+        return {"key_revoked": "refused: signed by a key after its end\n"}[failed.kind]
+
+
 @pytest.mark.parametrize("size", [0, 300])
 @pytest.mark.parametrize("until", [-1, 1, None])
 @pytest.mark.parametrize("revoked", [-1, 1, None])
@@ -319,12 +326,7 @@ def test_aud_09_the_independent_verifier_judges_a_keys_end_alike(
     keys = [log.published(until=at - timedelta(hours=2)), log.published(until=first, revoked=second)]
     with ExportWriter(tmp_path, log.checkpoint(), keys) as writer:
         writer.add(log.entries, b"".join(log.hashes))
-    answer = peer.run("export", str(tmp_path)).stdout
-    try:
-        assert answer == f"complete up to {verify_export(tmp_path).size}\n".encode()
-    except ProofFailed as failed:
-        assert failed.kind == "key_revoked"
-        assert answer == b"refused: signed by a key after its end\n"
+    assert peer.run("export", str(tmp_path)).stdout.decode() == in_the_peers_words(tmp_path)
 
 
 def test_a_key_for_another_purpose_signs_no_checkpoint(acme: Log, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tenantry.core.text import display
+from tests.audit.logs import Log
 from tests.cli.conftest import Shell
 
 PLATFORM = "org_" + "0" * 26
@@ -62,6 +64,17 @@ def test_a_key_history_with_a_hostile_member_cannot_draw_on_the_terminal(deploye
     assert refused.status == 4
     assert "unknown field" in refused.err
     assert "\x1b" not in refused.err
+
+
+@pytest.mark.parametrize("host", ["id.example", "id.example[/nope]", "[bold]", "id\x9b2J\u202e.example"])
+def test_a_log_of_any_name_is_shown_as_it_is_called(host: str, tenantry: Shell, tmp_path: Path) -> None:
+    log = Log()
+    log.origin = f"{host}/audit/{log.org}"
+    log.append(3).export(tmp_path / "export")
+    shown = tenantry.on_terminal("audit", "verify", tmp_path / "export")
+    assert (shown.status, shown.err) == (0, "")
+    assert display(log.origin) in shown.out
+    assert not set(shown.out) & set("\x9b\u202e")
 
 
 def test_the_sentence_for_a_person_names_the_first_bad_event_and_its_kind(deployed: Shell, out: Path) -> None:

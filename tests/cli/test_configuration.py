@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig, to_toml
+from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig, load, to_toml
 from tenantry.core.errors import Invalid
 from tenantry.store import Roles
 from tests.cli.conftest import ISSUER, Shell
@@ -72,3 +72,17 @@ def test_a_connection_string_is_never_shown_by_a_repr() -> None:
         assert PASSWORD not in repr(shown)
         assert type(shown).__name__ in repr(shown)
     assert "tenantry.db" in repr(DatabaseConfig(file="tenantry.db"))
+
+
+WRONG = ['root_key = "x"', "database = 1", 'root_key = {pkcs11 = "x"}', "a = " + "[" * 5_000, "issuer = {}"]
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_configuration_of_another_shape_is_refused_in_a_sentence(text: str, deployed: Shell) -> None:
+    assert load(deployed.folder / "tenantry.toml").issuer == ISSUER
+    name = text.partition(" ")[0]
+    (deployed.folder / "tenantry.toml").write_text(f'{text}\nstate = "state"\n')
+    refused = deployed("doctor")
+    assert (refused.status, refused.out) == (2, "")
+    assert "Traceback" not in refused.err
+    assert name in refused.err or "deep" in refused.err

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from tenantry.app.config import Config, load
 from tenantry.app.visit import visit
@@ -22,6 +23,7 @@ from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answ
 from tenantry.core import scopes
 from tenantry.core.errors import AlreadyDone, Invalid
 from tenantry.core.principal import SYSTEM
+from tenantry.core.text import display
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -104,17 +106,22 @@ def _draw_export(console: Console, done: Exported) -> None:
     console.print(f"Next: [bold]tenantry audit verify {escape(done.out)}[/]", soft_wrap=True)
 
 
+def _named(name: str) -> Text:
+    """A name as it is: its maker chose it, and neither markup nor an escape sequence in it means anything."""
+    return Text(display(name))
+
+
 def _drawing(report: Report) -> Callable[[Console], None]:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    table.add_row("log", report.origin)
+    table.add_row("log", _named(report.origin))
     table.add_row("events", f"{report.size}, every one as it was logged")
     table.add_row("newest", report.newest.isoformat() if report.newest else "none")
     table.add_row("erased", f"{report.erased} without their personal data")
     table.add_row("root", report.root)
     for key in report.signed_by:
-        table.add_row("signed by", key)
+        table.add_row("signed by", _named(key))
 
     def draw(console: Console) -> None:
         console.print("[green]The log is whole and unchanged.[/]")
