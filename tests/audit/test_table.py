@@ -14,6 +14,7 @@ from tenantry.audit.export import ExportWriter
 from tenantry.audit.proof import ProofFailed
 from tenantry.audit.table import HEADER, cell, read_table, row, uncell
 from tenantry.audit.verify import verify_export
+from tests.audit import peer
 from tests.audit.logs import Log
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "'x", "''", "=cmd|' /C calc'!A0", "\uff1d1"]
@@ -80,6 +81,26 @@ def test_a_table_that_says_something_else_than_the_events_is_refused_whatever_th
     with pytest.raises(ProofFailed) as failed:
         verify_export(tmp_path, keys=[acme.published()], against=acme.checkpoint())
     assert (failed.value.kind, failed.value.index) == ("file_changed", index)
+    assert peer.run("export", str(tmp_path)).stdout == b"refused: another table than the events make\n"
+
+
+def test_aud_11_another_verifier_writes_the_same_table(tmp_path: Path) -> None:
+    """AUD-11: a program that shares no line with ours makes the same bytes of texts, numbers, lists and hidden marks."""
+    log = Log().append(10)
+    for value in [
+        *FORMULAS,
+        *NEUTRAL,
+        "\x00\x1b[2J\x7f\x9b\u061c\u202e\ufeff\ud7ff\U0001f600\\n",
+        1e21,
+        -0.5,
+        None,
+        ["a", {"b": "\u2066"}],
+    ]:
+        log.record(value)
+    log.export(tmp_path)
+    size = len(log.entries)
+    assert verify_export(tmp_path).size == size
+    assert peer.run("export", str(tmp_path)).stdout == f"complete up to {size}\n".encode()
 
 
 @pytest.mark.parametrize("name", ["events.csv", "events.xls", ".events.csv"])
@@ -90,10 +111,12 @@ def test_a_file_that_the_export_does_not_name_is_refused(name: str, acme: Log, t
     (tmp_path / name).write_bytes(b"planted")
     with pytest.raises(ProofFailed, match=f"'{name}'"):
         verify_export(tmp_path)
+    assert peer.run("export", str(tmp_path)).stdout == b"refused: other files than an export has\n"
     sealed_again(tmp_path, **{name: hashlib.sha256(b"planted").hexdigest()})
     with pytest.raises(ProofFailed) as failed:
         verify_export(tmp_path)
     assert failed.value.kind == "file_changed"
+    assert peer.run("export", str(tmp_path)).stdout.startswith(b"refused: ")
 
 
 def test_a_manifest_that_leaves_out_the_published_keys_is_refused(acme: Log, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ func export(dir string) {
 	hashes := read("hashes")
 	var s store
 	n := int64(0)
-	var last line
+	var lines []line
 	scanner := bufio.NewScanner(bytes.NewReader(read("events.jsonl")))
 	scanner.Buffer(nil, 1<<24)
 	for ; scanner.Scan(); n++ {
@@ -180,7 +180,7 @@ func export(dir string) {
 		}
 		checkPersonal(l, n)
 		s.append(n, leaf)
-		last = l
+		lines = append(lines, l)
 	}
 	if n != signed.size {
 		must(fmt.Errorf("bad index %d", n))
@@ -191,10 +191,11 @@ func export(dir string) {
 		must(fmt.Errorf("another root than was signed"))
 	}
 	if !slices.ContainsFunc(signed.sigs, func(sig note.Signature) bool {
-		return sig.Name == signed.origin && inTime(sig, keys, newest(last))
+		return sig.Name == signed.origin && inTime(sig, keys, newest(lines))
 	}) {
 		must(fmt.Errorf("signed by a key after its end"))
 	}
+	checkFolder(dir, lines)
 	fmt.Println("complete up to", n)
 }
 
@@ -203,12 +204,12 @@ func (k key) signsCheckpoints() bool {
 }
 
 // newest is when the last event happened; nil for an empty log.
-func newest(last line) *time.Time {
-	if last.Event == nil {
+func newest(lines []line) *time.Time {
+	if len(lines) == 0 {
 		return nil
 	}
 	var body struct{ At time.Time }
-	must(json.Unmarshal(last.Event, &body))
+	must(json.Unmarshal(lines[len(lines)-1].Event, &body))
 	return &body.At
 }
 
