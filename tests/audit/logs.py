@@ -31,7 +31,7 @@ class Log:
     def append(self, count: int) -> "Log":
         for index in range(len(self.entries), len(self.entries) + count):
             personal = seal({"email": f"user{index}@acme.example"}) if index % 5 == 0 else None
-            event = {"org": self.org, "at": self.time(index), "id": index, "event": "ledger.credited"}
+            event = {"org": self.org, "at": self.time(index), "id": index, "type": "ledger.credited"}
             if personal:
                 event["personal"] = personal.digest
             entry = Entry(index, index // 2, canonical.encode(event))
@@ -41,10 +41,10 @@ class Log:
             self.hashes.append(leaf_hash(leaf(entry.revision, entry.body)))
         return self
 
-    def record(self, value: object) -> None:
-        """Append an event that holds `value`."""
+    def record(self, value: object, at: str = "") -> None:
+        """Append an event that holds `value`, at a time of its own if `at` is given."""
         index = len(self.entries)
-        event = {"org": self.org, "at": self.time(index), "value": value}
+        event = {"org": self.org, "at": at or self.time(index), "data": value}
         self.entries.append(Entry(index, 0, canonical.encode(event)))
         self.hashes.append(leaf_hash(leaf(0, self.entries[-1].body)))
 
@@ -67,6 +67,6 @@ class Log:
 
     def export(self, directory: Path, entries: list[Entry] | None = None, size: int | None = None) -> Path:
         """Write an export; `entries` stands for what somebody made of the leaves in the database."""
-        with ExportWriter(directory, self.checkpoint(size), [self.published()], columns=["at", "event"]) as writer:
+        with ExportWriter(directory, self.checkpoint(size), [self.published()], table=True) as writer:
             writer.add(self.entries[:size] if entries is None else entries, b"".join(self.hashes[:size]))
         return directory

@@ -1,5 +1,6 @@
 """Exports and their offline verification: what is proved, and how each kind of damage is named."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from tenantry.audit.note import sign
 from tenantry.audit.proof import Kind, ProofFailed
 from tenantry.audit.verify import read_keys, verify_export
 from tests.audit import peer
-from tests.audit.logs import ACME, GLOBEX, Log
+from tests.audit.logs import ACME, GLOBEX, SINCE, Log
 
 MANY = Log().append(10_000)
 THEIRS = Log(GLOBEX).append(10)
@@ -154,6 +155,16 @@ def test_aud_19_a_short_log_under_a_later_checkpoint_never_looks_valid(tmp_path:
     assert (failed.value.kind, failed.value.index) == ("truncated", 600)
 
 
+def test_an_export_is_for_the_eyes_of_its_maker_alone(acme: Log, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        directory = acme.export(tmp_path / "deep" / "export")
+    finally:
+        os.umask(before)
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in directory.iterdir()} == {0o600}
+
+
 def pages_until_the_database_goes(log: Log) -> Iterator[Entry]:
     yield from log.entries[:100]
     raise LookupError
@@ -218,6 +229,21 @@ def test_erased_personal_data_leaves_every_proof_valid(acme: Log, tmp_path: Path
     assert b"acme.example" not in (tmp_path / "events.jsonl").read_bytes()
 
 
+def test_a_salt_has_one_spelling(acme: Log, tmp_path: Path) -> None:
+    salt = acme.entries[5].salt
+    assert salt is not None
+    spelled = salt.hex()
+    events = acme.export(tmp_path) / "events.jsonl"
+    whole = events.read_bytes()
+    assert whole.count(spelled.encode()) == 1
+    for other in (spelled.upper(), f"{spelled[:2]} {spelled[2:]}", f"{spelled}\\n", f" {spelled}"):
+        events.write_bytes(whole.replace(spelled.encode(), other.encode()))
+        with pytest.raises(ProofFailed) as failed:
+            verify_export(tmp_path)
+        assert (failed.value.kind, failed.value.index) == ("personal_mismatch", 5)
+        assert peer.run("export", str(tmp_path)).stdout == b"refused: bad index 5\n"
+
+
 def test_an_empty_log_verifies(tmp_path: Path) -> None:
     assert verify_export(Log().export(tmp_path)).size == 0
 
@@ -271,6 +297,38 @@ def test_aud_09_a_key_signs_nothing_newer_than_its_revocation(
     assert (failed.value.kind, failed.value.index) == ("key_revoked", 299)
 
 
+def test_a_revoked_key_signs_no_empty_log(tmp_path: Path) -> None:
+    log = Log()
+    directory = log.export(tmp_path)
+    assert verify_export(directory, keys=[log.published(until=SINCE)]).size == 0
+    with pytest.raises(ProofFailed) as failed:
+        verify_export(directory, keys=[log.published(), log.published(revoked=SINCE)])
+    assert (failed.value.kind, failed.value.index) == ("key_revoked", None)
+
+
+def in_the_peers_words(directory: Path) -> str:
+    try:
+        return f"complete up to {verify_export(directory).size}\n"
+    except ProofFailed as failed:
+        return {"key_revoked": "refused: signed by a key after its end\n"}[failed.kind]
+
+
+@pytest.mark.parametrize("size", [0, 300])
+@pytest.mark.parametrize("until", [-1, 1, None])
+@pytest.mark.parametrize("revoked", [-1, 1, None])
+def test_aud_09_the_independent_verifier_judges_a_keys_end_alike(
+    size: int, until: int | None, revoked: int | None, tmp_path: Path
+) -> None:
+    """AUD-09: retired or revoked an hour before or after the newest event, or never, ours and another verifier agree."""
+    log = Log().append(size)
+    at = newest(log) if size else SINCE
+    first, second = (None if hours is None else at + timedelta(hours=hours) for hours in (until, revoked))
+    keys = [log.published(until=at - timedelta(hours=2)), log.published(until=first, revoked=second)]
+    with ExportWriter(tmp_path, log.checkpoint(), keys) as writer:
+        writer.add(log.entries, b"".join(log.hashes))
+    assert peer.run("export", str(tmp_path)).stdout.decode() == in_the_peers_words(tmp_path)
+
+
 def test_a_key_for_another_purpose_signs_no_checkpoint(acme: Log, tmp_path: Path) -> None:
     key = msgspec.structs.replace(acme.published(), purpose="receipt")
     directory = acme.export(tmp_path)
@@ -287,6 +345,66 @@ def test_a_manifest_names_no_file_outside_the_export(acme: Log, tmp_path: Path) 
     manifest.write_bytes(manifest.read_bytes().replace(b'"events.csv"', b'"../outside"'))
     with pytest.raises(ProofFailed, match="file_changed"):
         verify_export(manifest.parent)
+
+
+NESTED = b"[" * 100_000 + b"]" * 100_000
+HOSTILE = {
+    "manifest.json": [
+        b'{"x":' + NESTED + b"}",
+        b'{"format":"\xff"}',
+        b'{"format":"\\ud800"}',
+        NESTED,
+        b" " * 2**20 + b"{}",
+    ],
+    "keys.json": [b'[{"vkey":"\xff"}]', b'[{"vkey":"\\ud800+00+00"}]', NESTED, b" " * 2**20 + b"[]"],
+    "checkpoint": [b"\xff", NESTED, b"\n" * 2**21],
+    "events.jsonl": [b"\xff\n", b'{"index":0,"revision":0,"event":' + NESTED + b"}\n"],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name in HOSTILE for content in HOSTILE[name]])
+def test_a_hostile_file_is_a_failed_proof_and_no_crash(name: str, content: bytes, acme: Log, tmp_path: Path) -> None:
+    directory = acme.export(tmp_path)
+    assert verify_export(directory).size == 300
+    (directory / name).write_bytes(content)
+    with pytest.raises(ProofFailed):
+        verify_export(directory)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "keys.json", "checkpoint", "hashes", "events.jsonl", "events.csv"])
+def test_a_pipe_or_folder_in_place_of_a_file_is_refused_at_once(name: str, acme: Log, tmp_path: Path) -> None:
+    file = acme.export(tmp_path) / name
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ProofFailed, match=name):
+        verify_export(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ProofFailed, match=name):
+        verify_export(tmp_path)
+
+
+@pytest.mark.parametrize("member", ["since", "until", "revoked"])
+def test_a_published_time_without_its_zone_is_refused(member: str, acme: Log, tmp_path: Path) -> None:
+    key = msgspec.to_builtins(acme.published())
+    path = tmp_path / "keys.json"
+    for time in ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00"):
+        path.write_bytes(msgspec.json.encode([{**key, member: time}]))
+        if time.endswith("Z"):
+            assert len(read_keys(path)) == 1
+    with pytest.raises(ProofFailed) as failed:
+        read_keys(path)
+    assert failed.value.kind == "malformed"
+
+
+def test_a_newest_event_whose_time_has_no_zone_is_refused(tmp_path: Path) -> None:
+    log = Log().append(3)
+    keys = [log.published(until=SINCE + timedelta(days=365))]
+    assert verify_export(log.export(tmp_path), keys=keys).size == 3
+    log.record(1, at="2026-02-01T00:00:00")
+    with pytest.raises(ProofFailed) as failed:
+        verify_export(log.export(tmp_path), keys=keys)
+    assert (failed.value.kind, failed.value.index) == ("malformed", 3)
 
 
 def test_a_note_with_a_checkpoint_that_no_log_key_signed_is_refused(acme: Log, globex: Log, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tenantry.core.text import display
+from tests.audit.logs import Log
 from tests.cli.conftest import Shell
 
 PLATFORM = "org_" + "0" * 26
@@ -42,6 +44,37 @@ def test_a_spreadsheet_is_exported_when_asked_for_and_verified_with_the_rest(dep
     sheet.write_bytes(sheet.read_bytes().replace(b"done", b"d0ne", 1))
     changed = deployed("audit", "verify", "sheet", "--json")
     assert (changed.status, json.loads(changed.err)["kind"]) == (4, "file_changed")
+
+
+def test_what_a_hostile_export_says_cannot_draw_on_the_terminal(deployed: Shell, out: Path) -> None:
+    events = out / "events.jsonl"
+    whole = events.read_bytes()
+    for org in (b"Globex", b"\\u001b[2J\\u001b[HThe log is whole and unchanged.", b"\\u009b2J\\u202e", b"x" * 100_000):
+        events.write_bytes(whole.replace(b'"org":"' + PLATFORM.encode(), b'"org":"' + org, 1))
+        refused = deployed("audit", "verify", out)
+        assert refused.status == 4
+        assert "an event of the log of" in refused.err
+        assert len(refused.err) < 1_000
+        assert not set(refused.err) & set("\x1b\x9b\u202e")
+
+
+def test_a_key_history_with_a_hostile_member_cannot_draw_on_the_terminal(deployed: Shell, out: Path) -> None:
+    (out / "keys.json").write_bytes(b'[{"\\u001b[2J":1}]')
+    refused = deployed("audit", "verify", out)
+    assert refused.status == 4
+    assert "unknown field" in refused.err
+    assert "\x1b" not in refused.err
+
+
+@pytest.mark.parametrize("host", ["id.example", "id.example[/nope]", "[bold]", "id\x9b2J\u202e.example"])
+def test_a_log_of_any_name_is_shown_as_it_is_called(host: str, tenantry: Shell, tmp_path: Path) -> None:
+    log = Log()
+    log.origin = f"{host}/audit/{log.org}"
+    log.append(3).export(tmp_path / "export")
+    shown = tenantry.on_terminal("audit", "verify", tmp_path / "export")
+    assert (shown.status, shown.err) == (0, "")
+    assert display(log.origin) in shown.out
+    assert not set(shown.out) & set("\x9b\u202e")
 
 
 def test_the_sentence_for_a_person_names_the_first_bad_event_and_its_kind(deployed: Shell, out: Path) -> None:
@@ -83,6 +116,13 @@ def test_an_export_never_mixes_with_what_is_there(deployed: Shell, out: Path) ->
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     assert deployed("audit", "export", "--org", PLATFORM, "--out", out).status == 1
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_in_place_of_a_checkpoint_or_of_keys_is_refused(deployed: Shell, out: Path) -> None:
+    for option in ("--against", "--keys"):
+        assert deployed("audit", "verify", out, option, out / "absent").status == 2
+        refused = deployed("audit", "verify", out, option, out, "--json")
+        assert (refused.status, json.loads(refused.err)["kind"]) == (4, "malformed")
 
 
 def test_a_folder_that_is_not_there_is_a_mistake_and_no_failed_proof(deployed: Shell, out: Path) -> None:

@@ -162,6 +162,18 @@ def test_a_sealed_key_does_not_open_for_another_key_or_owner(key: SigningKey) ->
         SigningKey.open(stranger.public, sealed, data_key)
 
 
+@pytest.mark.parametrize("other", OTHER_USES[:2])
+def test_a_sealed_key_does_not_open_for_another_purpose_issuer_or_algorithm(key: SigningKey, other: Use) -> None:
+    data_key = DataKey.generate(PLATFORM, 3)
+    sealed = key.seal(data_key)
+    SigningKey.open(key.public, sealed, data_key)
+    with pytest.raises(Damaged):
+        SigningKey.open(msgspec.structs.replace(key.public, use=other), sealed, data_key)
+    for algorithm in set(Algorithm) - {key.public.algorithm}:
+        with pytest.raises(Damaged):
+            SigningKey.open(msgspec.structs.replace(key.public, algorithm=algorithm), sealed, data_key)
+
+
 def test_a_signing_key_does_not_print_its_private_part(key: SigningKey) -> None:
     assert repr(key) == f"SigningKey('key_1', '{key.public.algorithm.value}', '…')"
 

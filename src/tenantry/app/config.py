@@ -35,6 +35,9 @@ class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     migrator: str = ""
     """Connection string of the role that owns the tables. Used by `tenantry init` alone; a server may go without."""
 
+    def __repr__(self) -> str:
+        return f"DatabaseConfig({self.file!r})" if self.file else "DatabaseConfig('…')"
+
 
 class TokenConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The root key in a PKCS #11 token instead; all four are needed."""
@@ -95,7 +98,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The database as the store wants it.
 
         Raises:
-            Invalid: neither a file nor all three connection strings are given, or both are.
+            Invalid: neither a file nor all three connection strings are given, or both are, or one is malformed or names no role.
         """
         given = self.database
         roles = (given.app, given.follower, given.worker)
@@ -121,6 +124,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
         raise Invalid(
             f"There is no configuration at {path}.", hint="Run `tenantry init`, or name it with --config."
         ) from error
+    except RecursionError as error:
+        raise Invalid(f"{path} is nested too deeply.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise Invalid(f"{path} cannot be read: {error}.") from error
     try:
@@ -156,7 +161,9 @@ def _overridden(
     for field in msgspec.structs.fields(kind):
         name = f"{prefix}_{field.name.upper()}"
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            given[field.name] = _overridden(given.get(field.name, {}), field.type, name, environment)
+            table = given.get(field.name, {})
+            if isinstance(table, dict):  # whatever else stands there is refused by its name later
+                given[field.name] = _overridden(table, field.type, name, environment)
         elif field.type is str and name in environment:
             given[field.name] = environment[name]
     return given

@@ -66,5 +66,5 @@ def open_checkpoint(note: bytes, verifiers: Sequence[Verifier]) -> tuple[Checkpo
     opened = open_note(note, verifiers)
     checkpoint = parse_checkpoint(opened.text)
     if all(verifier.name != checkpoint.origin for verifier in opened.signed_by):
-        raise ProofFailed("checkpoint_signature", f"no key of {checkpoint.origin!r} signed this checkpoint")
+        raise ProofFailed("checkpoint_signature", f"no key of {checkpoint.origin[:200]!r} signed this checkpoint")
     return checkpoint, opened

@@ -4,14 +4,20 @@ Slow and thorough, one line at a time; `verify` calls it only once it knows that
 """
 
 import mmap
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tenantry.audit.files import open_file
 from tenantry.audit.lines import BODY, LINE, LINE_MAX_BYTES, UNREADABLE, Line, spelled
 from tenantry.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from tenantry.audit.proof import ProofFailed
 from tenantry.core.leaf import personal_digest
+from tenantry.core.text import display
+
+_SALT = re.compile(r"[0-9a-f]{32}")
 
 
 def examine(events: BinaryIO, hashes: "Hashes", org: str, first: int = 0) -> ProofFailed:
@@ -51,19 +57,17 @@ def personal_holds(line: Line, digest: str | None) -> bool:
     """Whether the personal data beside an event, if there is any, is what the event committed to."""
     if line.personal is None:
         return True
-    try:
-        salt = bytes.fromhex(line.personal.salt)
-    except ValueError:
+    if not _SALT.fullmatch(line.personal.salt):
         return False
-    return personal_digest(salt, bytes(line.personal.data)) == digest
+    return personal_digest(bytes.fromhex(line.personal.salt), bytes(line.personal.data)) == digest
 
 
 class Hashes:
     """The leaf hashes of an export, read where they lie."""
 
     def __init__(self, path: Path) -> None:
-        self._length = path.stat().st_size // HASH_BYTES
-        with path.open("rb") as file:
+        with open_file(path) as file:
+            self._length = os.fstat(file.fileno()).st_size // HASH_BYTES
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self._length else b""
 
     def __len__(self) -> int:
@@ -81,8 +85,9 @@ class Hashes:
 
 def _name(events: BinaryIO, line: Line, digest: bytes, hashes: Hashes, org: str, index: int) -> ProofFailed:
     """What happened where the leaf at `index` has another hash than the tree says; reads `events` to the end."""
-    if _org(line) not in (org, None):
-        return ProofFailed("foreign", f"an event of the log of {_org(line)}", index=index)
+    named = _org(line)
+    if named is not None and named != org:
+        return _foreign(named, index)
     total, elsewhere = index + 1, False
     for raw in _raw_lines(events):
         total += 1
@@ -110,10 +115,14 @@ def _beside_the_hash(line: Line, org: str, index: int) -> ProofFailed | None:
     except UNREADABLE:
         return ProofFailed("malformed", "an event that names no organization", index=index)
     if body.org != org:
-        return ProofFailed("foreign", f"an event of the log of {body.org}", index=index)
+        return _foreign(body.org, index)
     if not personal_holds(line, body.personal):
         return ProofFailed("personal_mismatch", "not the personal data this event committed to", index=index)
     return None
+
+
+def _foreign(org: str, index: int) -> ProofFailed:
+    return ProofFailed("foreign", f"an event of the log of {display(org[:100])}", index=index)
 
 
 def _raw_lines(events: BinaryIO) -> Iterator[bytes]:

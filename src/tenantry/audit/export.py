@@ -7,6 +7,7 @@ The format is described in docs/how-to/verify-the-log.md; `verify` reads it.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tenantry.audit.checkpoint import open_checkpoint
-from tenantry.audit.lines import Entry, line_of
+from tenantry.audit.lines import Entry, Moment, line_of
 from tenantry.audit.note import Verifier, parse_vkey
-from tenantry.audit.table import header, row
+from tenantry.audit.table import HEADER, row
 from tenantry.core.limits import CLOCK_SKEW_MS
 from tenantry.keys.signing import PublicKey, Purpose
 
@@ -29,6 +30,8 @@ PURPOSE = Purpose.AUDIT_CHECKPOINT.value
 
 EVENTS, HASHES, TABLE = "events.jsonl", "hashes", "events.csv"
 CHECKPOINT, KEYS, MANIFEST = "checkpoint", "keys.json", "manifest.json"
+ALWAYS = frozenset({EVENTS, HASHES, CHECKPOINT, KEYS})
+"""What every manifest names; beside these an export holds the manifest, and `TABLE` or not, and nothing else."""
 
 
 class PublishedKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -38,9 +41,9 @@ class PublishedKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     """
 
     vkey: str
-    since: datetime
-    until: datetime | None = None
-    revoked: datetime | None = None
+    since: Moment
+    until: Moment | None = None
+    revoked: Moment | None = None
     purpose: str = PURPOSE
 
 
@@ -80,15 +83,12 @@ def _moment(at_ms: int) -> datetime:
 class ExportWriter:
     """Writes one export, page by page; leaving the block without an exception completes it.
 
-    With `columns` (members of an event) it holds `events.csv` too. Raises `ProofFailed` at once if none of `keys`
-    signed `note`.
+    With `table` it holds `events.csv` too. Raises `ProofFailed` at once if none of `keys` signed `note`.
     """
 
-    def __init__(
-        self, directory: Path, note: bytes, keys: Sequence[PublishedKey], columns: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, note: bytes, keys: Sequence[PublishedKey], *, table: bool = False) -> None:
         self._checkpoint, _ = open_checkpoint(note, [parse_vkey(key.vkey) for key in keys])
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._files: dict[str, str] = {}
         (directory / MANIFEST).unlink(missing_ok=True)
@@ -96,17 +96,16 @@ class ExportWriter:
         self._write(KEYS, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
         self._events = _Hashed(directory / EVENTS)
         self._hashes = _Hashed(directory / HASHES)
-        self._columns = columns
-        if columns is not None:
-            self._table = _Hashed(directory / TABLE)
-            self._table.write(header(columns))
+        self._table = _Hashed(directory / TABLE) if table else None
+        if self._table is not None:
+            self._table.write(HEADER)
 
     def add(self, entries: Iterable[Entry], hashes: bytes) -> None:
         """Append the next leaves in index order, and their hashes as the stored tree has them, concatenated."""
         page = list(entries)
         self._events.write(b"".join(map(line_of, page)))
-        if self._columns is not None:
-            self._table.write(b"".join(row(entry, self._columns) for entry in page))
+        if self._table is not None:
+            self._table.write(b"".join(map(row, page)))
         self._hashes.write(hashes)
 
     def __enter__(self) -> Self:
@@ -114,23 +113,26 @@ class ExportWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._files |= {EVENTS: self._events.close(), HASHES: self._hashes.close()}
-        if self._columns is not None:
+        if self._table is not None:
             self._files[TABLE] = self._table.close()
         if error is None:
             checkpoint = self._checkpoint
             manifest = Manifest(FORMAT, checkpoint.organization, checkpoint.origin, checkpoint.size, self._files)
-            (self._directory / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+            self._write(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
 
     def _write(self, name: str, content: bytes) -> None:
-        (self._directory / name).write_bytes(content)
-        self._files[name] = hashlib.sha256(content).hexdigest()
+        file = _Hashed(self._directory / name)
+        file.write(content)
+        self._files[name] = file.close()
 
 
 class _Hashed:
-    """A file that knows its digest when it is closed."""
+    """A file that knows its digest when it is closed. It may hold personal data: only its owner reads it, whatever the umask."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb")
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._digest = hashlib.sha256()
 
     def write(self, data: bytes) -> None:

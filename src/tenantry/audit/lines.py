@@ -50,10 +50,14 @@ class Body(msgspec.Struct, frozen=True, gc=False):
     personal: str | None = None
 
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with its zone: one without cannot be compared with the others."""
+
+
 class Dated(msgspec.Struct, frozen=True, gc=False):
     """When an event happened; read of the newest alone."""
 
-    at: datetime
+    at: Moment
 
 
 LINE = msgspec.json.Decoder(Line)

@@ -94,13 +94,13 @@ async def export(
     folder: Path,
     keys: Sequence[PublishedKey],
     *,
-    columns: Sequence[str] | None = None,
+    table: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckpointRow:
     """Write the log up to its newest checkpoint into `folder`; returns that checkpoint.
 
-    The bytes go out as they are stored, so a damaged leaf is exported damaged and found by whoever verifies. With `columns` (members of an
-    event) there is a CSV for spreadsheets too.
+    The bytes go out as they are stored, so a damaged leaf is exported damaged and found by whoever verifies. With `table` there is a CSV
+    for spreadsheets too.
 
     Raises:
         NothingSigned: there is no checkpoint yet.
@@ -110,7 +110,7 @@ async def export(
     checkpoint = await last_checkpoint(reads)
     async with journal.begin(scope, actor) as w:
         w.record(LogExported(checkpoint.size))
-    with ExportWriter(folder, checkpoint.note, keys, columns) as out:
+    with ExportWriter(folder, checkpoint.note, keys, table=table) as out:
         for first in range(0, checkpoint.size, TILE_WIDTH):
             wanted = min(TILE_WIDTH, checkpoint.size - first)
             rows = await reads.all(LEAF_ROWS, first=first, most=wanted)

@@ -6,6 +6,7 @@ a trusted place), nor that the tail was not cut (pass a checkpoint you kept `aga
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +16,26 @@ import msgspec
 
 from tenantry.audit.checkpoint import Checkpoint, open_checkpoint
 from tenantry.audit.damage import Hashes, events_root, examine, personal_holds
-from tenantry.audit.export import CHECKPOINT, EVENTS, FORMAT, HASHES, KEYS, MANIFEST, PURPOSE, Manifest, PublishedKey
+from tenantry.audit.export import (
+    ALWAYS,
+    CHECKPOINT,
+    EVENTS,
+    FORMAT,
+    HASHES,
+    KEYS,
+    MANIFEST,
+    PURPOSE,
+    TABLE,
+    Manifest,
+    PublishedKey,
+)
+from tenantry.audit.files import open_file, read_file
 from tenantry.audit.lines import BODY, DATED, LINE, UNREADABLE, Body, Line, blocks, spelled
 from tenantry.audit.merkle import HASH_BYTES, Frontier
 from tenantry.audit.note import Verifier, parse_vkey
 from tenantry.audit.proof import ProofFailed
+from tenantry.audit.table import check_table
+from tenantry.core.text import display
 
 _HASHES_AT_ONCE = 4096
 
@@ -54,17 +70,18 @@ def verify_export(
     manifest = _manifest(directory)
     published = read_keys(directory / KEYS) if keys is None else keys
     verifiers = [parse_vkey(key.vkey) for key in published if key.purpose == PURPOSE]
-    checkpoint, opened = open_checkpoint(_read(directory, CHECKPOINT), verifiers)
+    checkpoint, opened = open_checkpoint(read_file(directory / CHECKPOINT), verifiers)
     if (manifest.origin, manifest.org, manifest.size) != (checkpoint.origin, checkpoint.organization, checkpoint.size):
         raise ProofFailed("checkpoint_mismatch", "the manifest speaks of another checkpoint")
     held = open_checkpoint(against, verifiers)[0] if against is not None else None
     if held and held.origin != checkpoint.origin:
-        raise ProofFailed("foreign", f"the checkpoint held is of the log {held.origin}")
+        raise ProofFailed("foreign", f"the checkpoint held is of the log {display(held.origin[:100])}")
     _check_hashes(directory, checkpoint, held)
     newest, erased = _check_events(directory, checkpoint)
     signers = tuple(v for v in opened.signed_by if v.name == checkpoint.origin and _valid(v, published, newest))
     if not signers:
-        raise ProofFailed("key_revoked", "signed by a key after its end", index=checkpoint.size - 1)
+        index = checkpoint.size - 1 if checkpoint.size else None
+        raise ProofFailed("key_revoked", "signed by a key after its end", index=index)
     _check_files(directory, manifest)
     if held and held.size > checkpoint.size:
         raise ProofFailed("behind", f"complete up to here, and {held.size} events are known", index=checkpoint.size)
@@ -84,41 +101,34 @@ def verify_export(
 def read_keys(path: Path) -> list[PublishedKey]:
     """Read a published key history (`keys.json`); raises `ProofFailed` (`malformed`)."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[PublishedKey])
-    except (msgspec.DecodeError, OSError) as error:
-        raise ProofFailed("malformed", f"{path.name}: {error}") from error
+        return msgspec.json.decode(read_file(path), type=list[PublishedKey])
+    except UNREADABLE as error:
+        raise ProofFailed("malformed", f"{path.name}: {display(str(error)[:300])}") from error
 
 
 def _manifest(directory: Path) -> Manifest:
+    if not (directory / MANIFEST).exists():
+        raise ProofFailed("malformed", f"there is no {MANIFEST}; did the export finish?")
     try:
-        manifest = msgspec.json.decode(_read(directory, MANIFEST), type=Manifest)
-    except msgspec.DecodeError as error:
-        raise ProofFailed("malformed", f"{MANIFEST}: {error}") from error
+        manifest = msgspec.json.decode(read_file(directory / MANIFEST), type=Manifest)
+    except UNREADABLE as error:
+        raise ProofFailed("malformed", f"{MANIFEST}: {display(str(error)[:300])}") from error
     if manifest.format != FORMAT:
         raise ProofFailed("malformed", f"{MANIFEST}: a format this verifier does not know: {manifest.format[:100]!r}")
-    if not all((directory / name).is_file() for name in (EVENTS, HASHES)):
-        raise ProofFailed("malformed", f"{EVENTS} or {HASHES} is not there")
     return manifest
-
-
-def _read(directory: Path, name: str) -> bytes:
-    try:
-        return (directory / name).read_bytes()
-    except OSError as error:
-        raise ProofFailed("malformed", f"{name} cannot be read: {error.strerror}; did the export finish?") from error
 
 
 def _check_hashes(directory: Path, checkpoint: Checkpoint, held: Checkpoint | None) -> None:
     """The leaf hashes lead to the signed root, and to the root held; from here on they are trusted."""
-    stored = (directory / HASHES).stat().st_size
     sizes = {checkpoint.size} | ({held.size} if held and held.size <= checkpoint.size else set())
-    with (directory / HASHES).open("rb") as file:
+    with open_file(directory / HASHES) as file:
+        stored = os.fstat(file.fileno()).st_size
         roots = _roots(file, sorted(sizes))
     if held and held.size in roots and roots[held.size] != held.root and roots.get(checkpoint.size) == checkpoint.root:
         raise ProofFailed("consistency", "this log is not a continuation of the checkpoint held")
     if roots.get(checkpoint.size) == checkpoint.root and stored == checkpoint.size * HASH_BYTES:
         return
-    with (directory / EVENTS).open("rb") as events:
+    with open_file(directory / EVENTS) as events:
         if events_root(events, checkpoint.size) == checkpoint.root:
             raise ProofFailed("hashes_mismatch", "the events are intact, the file of hashes is not")
         if stored < checkpoint.size * HASH_BYTES:
@@ -145,7 +155,7 @@ def _check_events(directory: Path, checkpoint: Checkpoint) -> tuple[datetime | N
     """Every line is the leaf its hash says; returns when the newest happened and how many were erased."""
     index = offset = erased = 0
     newest: Line | None = None
-    with (directory / EVENTS).open("rb") as events, (directory / HASHES).open("rb") as hashes:
+    with open_file(directory / EVENTS) as events, open_file(directory / HASHES) as hashes:
         for block in blocks(events):
             pairs = _accept(block, index, checkpoint.organization, hashes)
             if pairs is None:
@@ -188,22 +198,25 @@ def _dated(line: Line, index: int) -> datetime:
 def _valid(verifier: Verifier, published: Sequence[PublishedKey], newest: datetime | None) -> bool:
     """Whether the key could still sign a checkpoint whose newest event is `newest`; one revocation is enough.
 
-    A checkpoint states no time; it cannot be older than what it covers.
+    A checkpoint states no time; it cannot be older than what it covers. That of an empty log may be of any time, so a
+    revoked key signs none.
     """
     entries = [key for key in published if key.vkey == verifier.vkey and key.purpose == PURPOSE]
-    if newest is None:
-        return True
-    revoked = any(key.revoked is not None and newest > key.revoked for key in entries)
-    return not revoked and any(key.until is None or newest <= key.until for key in entries)
+    revoked = any(key.revoked is not None and (newest is None or newest > key.revoked) for key in entries)
+    return not revoked and any(key.until is None or newest is None or newest <= key.until for key in entries)
 
 
 def _check_files(directory: Path, manifest: Manifest) -> None:
-    """What else the manifest names, such as a CSV; events and hashes were just proved byte by byte."""
-    for name, digest in manifest.files.items():
-        if name in (EVENTS, HASHES):
-            continue
-        if Path(name).name != name or not (directory / name).is_file():
-            raise ProofFailed("file_changed", f"the manifest names {name[:100]!r}, which is not there")
-        with (directory / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                raise ProofFailed("file_changed", f"{name} is not the file that was exported")
+    """The folder holds what an export has and nothing else; events and hashes were just proved byte by byte."""
+    named = set(manifest.files)
+    if not ALWAYS <= named <= ALWAYS | {TABLE}:
+        raise ProofFailed("file_changed", f"the manifest names other files than an export has: {sorted(named)!r:.200}")
+    for path in directory.iterdir():
+        if path.name not in named | {MANIFEST}:
+            raise ProofFailed("file_changed", f"{path.name!r:.200} is none of the files that were exported")
+    for name in (CHECKPOINT, KEYS):
+        if hashlib.sha256(read_file(directory / name)).hexdigest() != manifest.files[name]:
+            raise ProofFailed("file_changed", f"{name} is not the file that was exported")
+    if TABLE in named:
+        with open_file(directory / EVENTS) as events, open_file(directory / TABLE) as table:
+            check_table(table, events)

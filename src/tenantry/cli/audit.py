@@ -1,7 +1,7 @@
 """`tenantry audit export | verify`: take an organization's log out, and prove what was taken out without the deployment."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,19 +11,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from tenantry.app.config import Config, load
 from tenantry.app.visit import visit
 from tenantry.audit.export import CHECKPOINT, KEYS
+from tenantry.audit.files import read_file
 from tenantry.audit.log import export as export_log
 from tenantry.audit.verify import Report, read_keys, verify_export
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answers_json
 from tenantry.core import scopes
 from tenantry.core.errors import AlreadyDone, Invalid
 from tenantry.core.principal import SYSTEM
-
-COLUMNS = ("at", "type", "outcome", "actor", "targets", "data")
-"""The members of an event that a spreadsheet shows, before the leaf itself."""
+from tenantry.core.text import display
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -53,13 +53,7 @@ def export(
     with Progress(disable=not shown, transient=True) as progress:
         task = progress.add_task("events")
         done = asyncio.run(
-            _export(
-                load(config),
-                org,
-                out,
-                COLUMNS if csv else None,
-                lambda n, all_: progress.update(task, completed=n, total=all_),
-            )
+            _export(load(config), org, out, csv, lambda n, all_: progress.update(task, completed=n, total=all_))
         )
     answer(done, lambda console: _draw_export(console, done), as_json=json)
 
@@ -86,20 +80,18 @@ def verify(
     report = verify_export(
         directory,
         keys=read_keys(keys) if keys else None,
-        against=against.read_bytes() if against else None,
+        against=read_file(against) if against else None,
     )
     answer(report, _drawing(report), as_json=json)
 
 
-async def _export(
-    config: Config, org: str, out: Path, columns: Sequence[str] | None, progress: Callable[[int, int], None]
-) -> Exported:
+async def _export(config: Config, org: str, out: Path, table: bool, progress: Callable[[int, int], None]) -> Exported:
     scope = scopes.of_job(org)
     async with visit(config) as guest:
         await guest.journal.head(scope)
         await guest.sequence(scope)
         keys = await guest.checkpoint_keys.published(org)
-        checkpoint = await export_log(guest.journal, scope, SYSTEM, out, keys, columns=columns, progress=progress)
+        checkpoint = await export_log(guest.journal, scope, SYSTEM, out, keys, table=table, progress=progress)
         head = await guest.journal.head(scope)
     return Exported(org, str(out), checkpoint.size, head.leaves - checkpoint.size)
 
@@ -114,17 +106,22 @@ def _draw_export(console: Console, done: Exported) -> None:
     console.print(f"Next: [bold]tenantry audit verify {escape(done.out)}[/]", soft_wrap=True)
 
 
+def _named(name: str) -> Text:
+    """A name as it is: its maker chose it, and neither markup nor an escape sequence in it means anything."""
+    return Text(display(name))
+
+
 def _drawing(report: Report) -> Callable[[Console], None]:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    table.add_row("log", report.origin)
+    table.add_row("log", _named(report.origin))
     table.add_row("events", f"{report.size}, every one as it was logged")
     table.add_row("newest", report.newest.isoformat() if report.newest else "none")
     table.add_row("erased", f"{report.erased} without their personal data")
     table.add_row("root", report.root)
     for key in report.signed_by:
-        table.add_row("signed by", key)
+        table.add_row("signed by", _named(key))
 
     def draw(console: Console) -> None:
         console.print("[green]The log is whole and unchanged.[/]")

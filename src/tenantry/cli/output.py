@@ -10,6 +10,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
+from tenantry.core.text import display
+
 ConfigPath = Annotated[
     Path, Parameter(name="--config", env_var="TENANTRY_CONFIG", show_default=True, help="The configuration.")
 ]
@@ -49,11 +51,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def fail(failure: Failure, *, as_json: bool) -> None:
-    """Say on stderr what was refused."""
+    """Say on stderr what was refused. A sentence may quote what somebody else wrote: it moves no cursor and hides no text."""
     if as_json:
         sys.stderr.write(msgspec.json.encode(failure).decode() + "\n")
         return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("refused", "bold red"), " ", (failure.error, "bold"), " ", failure.message))
+    console.print(Text.assemble(("refused", "bold red"), " ", (failure.error, "bold"), " ", display(failure.message)))
     if failure.hint:
-        console.print(Text.assemble(("   next", "bold"), f" {failure.hint}"))
+        console.print(Text.assemble(("   next", "bold"), f" {display(failure.hint)}"))

@@ -112,8 +112,8 @@ class Working:
                 self._renewed = self._clock.boottime()
                 # Whoever closes this node meanwhile must know what became of it: a taken duty that nobody lets go keeps others waiting.
                 self._taking = asyncio.ensure_future(self._duties.take(self._work.name))
-                self._duty = await asyncio.shield(self._taking)
-                await self._hold(self._duty)
+                self._duty = duty = await asyncio.shield(self._taking)
+                await self._hold(duty)
             except TenantryError:
                 self._duty = None
                 self._kicked.clear()

@@ -29,12 +29,13 @@ class Aad(msgspec.Struct, frozen=True):
     table: str
     column: str
     row: str
+    terms: tuple[str, ...] = ()
+    """What else stands in the row and must not change under the value."""
 
     def encoded(self) -> bytes:
         """Unambiguous: each part is led by its length, so no two places have one encoding."""
-        return aead.bind(
-            "tenantry envelope", self.purpose, str(self.key_version), self.org, self.table, self.column, self.row
-        )
+        place = (self.purpose, str(self.key_version), self.org, self.table, self.column, self.row)
+        return aead.bind("tenantry envelope", *place, *self.terms)
 
 
 class DataKey:

@@ -174,7 +174,7 @@ class SigningKey:
         """The key whose private part `sealed` was stored beside `public`.
 
         Raises:
-            Damaged: it was changed or moved, or belongs to another key or organization.
+            Damaged: it was changed or moved, or was made for another key, organization, purpose, issuer or algorithm.
         """
         document = open_(data_key, sealed, _place(public, version_of(sealed)))
         private = serialization.load_der_private_key(document, password=None)
@@ -183,7 +183,7 @@ class SigningKey:
         return cls(public, private)
 
     def seal(self, data_key: DataKey) -> bytes:
-        """The private part for storage, under the owner's data key and bound to this key's id.
+        """The private part for storage, under the owner's data key and bound to this key's id, use and algorithm.
 
         Raises:
             Misuse: the data key is another organization's.
@@ -297,7 +297,8 @@ def _spki(private: _Private) -> bytes:
 
 
 def _place(public: PublicKey, key_version: int) -> Aad:
-    return Aad("signing_key", key_version, public.use.owner, "signing_keys", "sealed", public.id)
+    terms = (public.use.purpose.value, public.use.issuer, public.algorithm.value)
+    return Aad("signing_key", key_version, public.use.owner, "signing_keys", "sealed", public.id, terms)
 
 
 def _same_use(mine: Use, asked: Use) -> None:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import Unavailable, Unsafe
+from tenantry.core.errors import Invalid, Unavailable, Unsafe
 from tenantry.core.limits import CLOCK_SKEW_MS
 from tenantry.store.engine import Engine, Survey
 from tenantry.store.migrate import migrate_postgres, migrate_sqlite, refuse_other_version
@@ -22,7 +22,10 @@ VERSIONS = Survey("versions", _VERSIONS, role="app")
 
 
 class Database(msgspec.Struct, frozen=True):
-    """Where the data lies: a file, or PostgreSQL by three URLs (and the migrator's, which only `prepare` uses)."""
+    """Where the data lies: a file, or PostgreSQL by three URLs (and the migrator's, which only `prepare` uses).
+
+    Its `repr` masks the URLs, which hold passwords. Raises `Invalid` for one that is malformed or names no role.
+    """
 
     file: Path | None = None
     urls: PostgresUrls | None = None
@@ -33,6 +36,17 @@ class Database(msgspec.Struct, frozen=True):
             raise Unsafe(
                 "Name exactly one database: a file, or PostgreSQL.", hint="See the reference of the configuration."
             )
+        self.roles()
+
+    def roles(self) -> dict[str, str]:
+        """The name of each role that a URL is given for."""
+        urls = msgspec.structs.asdict(self.urls) if self.urls is not None else {}
+        if self.migrator_url:
+            urls["migrator"] = self.migrator_url
+        return {name: _role(name, url) for name, url in urls.items()}
+
+    def __repr__(self) -> str:
+        return f"Database({self.file!r}, {self.urls!r}, {'…' if self.migrator_url else ''!r})"
 
 
 async def prepare(database: Database, schemas: Iterable[Schema], *, phase: str = "expand") -> list[str]:
@@ -51,9 +65,7 @@ async def prepare(database: Database, schemas: Iterable[Schema], *, phase: str =
             finally:
                 connection.close()
     assert database.urls is not None
-    roles = {
-        name: str(conninfo_to_dict(getattr(database.urls, name))["user"]) for name in ("app", "follower", "worker")
-    }
+    roles = database.roles()
     try:
         connection = await psycopg.AsyncConnection.connect(database.migrator_url, autocommit=True)
     except psycopg.OperationalError as error:
@@ -98,6 +110,19 @@ async def open_store(
         await _refuse_other_time(engine, clock)
         opened.pop_all()
     return engine
+
+
+def _role(name: str, url: str) -> str:
+    try:
+        role = conninfo_to_dict(url).get("user")
+    except psycopg.ProgrammingError:
+        role = None  # what the driver says of it may quote the password, so neither sentence nor trace repeats it
+    if not role:
+        raise Invalid(
+            f"database.{name} is no connection string that names a role.",
+            hint="postgresql://ROLE:PASSWORD@HOST/DATABASE",
+        )
+    return str(role)
 
 
 async def _refuse_other_time(engine: Engine, clock: Clock) -> None:

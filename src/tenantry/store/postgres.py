@@ -81,11 +81,14 @@ NOTIFY_EVERY_S = 0.005
 
 
 class PostgresUrls(msgspec.Struct, frozen=True):
-    """Connection strings of the three roles that a server uses."""
+    """Connection strings of the three roles that a server uses. Its `repr` is a mask: they hold passwords."""
 
     app: str
     follower: str
     worker: str
+
+    def __repr__(self) -> str:
+        return "PostgresUrls('…')"
 
 
 class PostgresEngine:

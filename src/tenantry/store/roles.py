@@ -31,10 +31,13 @@ class RolesExist(AlreadyDone):
 
 
 class Roles(msgspec.Struct, frozen=True):
-    """The connection strings of all four roles."""
+    """The connection strings of all four roles. Its `repr` is a mask: they hold passwords."""
 
     urls: PostgresUrls
     migrator_url: str
+
+    def __repr__(self) -> str:
+        return "Roles('…')"
 
     def each(self) -> tuple[str, ...]:
         """Every connection string."""
@@ -117,8 +120,8 @@ def _verifier(connection: AsyncConnection, user: str, password: str) -> str:
 async def _as_maker(url: str) -> AsyncIterator[AsyncConnection]:
     try:
         connection = await AsyncConnection.connect(url, autocommit=True, connect_timeout=10)
-    except psycopg.ProgrammingError as error:
-        raise Invalid("This is no connection string of PostgreSQL.", hint="postgresql://USER@HOST/DATABASE") from error
+    except psycopg.ProgrammingError:  # it may quote the password
+        raise Invalid("This is no connection string of PostgreSQL.", hint="postgresql://USER@HOST/DATABASE") from None
     except psycopg.OperationalError as error:
         raise Unavailable(
             "The database cannot be reached.",

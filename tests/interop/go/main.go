@@ -16,8 +16,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -36,6 +38,14 @@ type head struct {
 	origin string
 	size   int64
 	root   tlog.Hash
+	sigs   []note.Signature
+}
+
+type key struct {
+	VKey    string     `json:"vkey"`
+	Until   *time.Time `json:"until"`
+	Revoked *time.Time `json:"revoked"`
+	Purpose string     `json:"purpose"`
 }
 
 type line struct {
@@ -82,12 +92,13 @@ func open(text string, verifiers note.Verifiers) head {
 	must(err)
 	root, err := tlog.ParseHash(lines[2])
 	must(err)
-	return head{lines[0], size, root}
+	return head{lines[0], size, root, opened.Sigs}
 }
 
 func known(vkeys ...string) note.Verifiers {
 	var list []note.Verifier
-	for _, vkey := range vkeys {
+	slices.Sort(vkeys)
+	for _, vkey := range slices.Compact(vkeys) { // a key that returned has several entries
 		verifier, err := note.NewVerifier(vkey)
 		must(err)
 		list = append(list, verifier)
@@ -142,18 +153,19 @@ func export(dir string) {
 		must(err)
 		return content
 	}
-	var keys []struct {
-		VKey string `json:"vkey"`
-	}
+	var keys []key
 	must(json.Unmarshal(read("keys.json"), &keys))
 	var vkeys []string
-	for _, key := range keys {
-		vkeys = append(vkeys, key.VKey)
+	for _, k := range keys {
+		if k.signsCheckpoints() {
+			vkeys = append(vkeys, k.VKey)
+		}
 	}
 	signed := open(string(read("checkpoint")), known(vkeys...))
 	hashes := read("hashes")
 	var s store
 	n := int64(0)
+	var lines []line
 	scanner := bufio.NewScanner(bytes.NewReader(read("events.jsonl")))
 	scanner.Buffer(nil, 1<<24)
 	for ; scanner.Scan(); n++ {
@@ -168,6 +180,7 @@ func export(dir string) {
 		}
 		checkPersonal(l, n)
 		s.append(n, leaf)
+		lines = append(lines, l)
 	}
 	if n != signed.size {
 		must(fmt.Errorf("bad index %d", n))
@@ -177,7 +190,44 @@ func export(dir string) {
 	if root != signed.root {
 		must(fmt.Errorf("another root than was signed"))
 	}
+	if !slices.ContainsFunc(signed.sigs, func(sig note.Signature) bool {
+		return sig.Name == signed.origin && inTime(sig, keys, newest(lines))
+	}) {
+		must(fmt.Errorf("signed by a key after its end"))
+	}
+	checkFolder(dir, lines)
 	fmt.Println("complete up to", n)
+}
+
+func (k key) signsCheckpoints() bool {
+	return k.Purpose == "" || k.Purpose == "audit_checkpoint"
+}
+
+// newest is when the last event happened; nil for an empty log.
+func newest(lines []line) *time.Time {
+	if len(lines) == 0 {
+		return nil
+	}
+	var body struct{ At time.Time }
+	must(json.Unmarshal(lines[len(lines)-1].Event, &body))
+	return &body.At
+}
+
+// inTime says whether the key of a signature could sign a checkpoint over an event of that time.
+func inTime(sig note.Signature, keys []key, newest *time.Time) bool {
+	running := false
+	for _, k := range keys {
+		verifier, err := note.NewVerifier(k.VKey)
+		must(err)
+		if !k.signsCheckpoints() || verifier.Name() != sig.Name || verifier.KeyHash() != sig.Hash {
+			continue
+		}
+		if k.Revoked != nil && (newest == nil || newest.After(*k.Revoked)) {
+			return false
+		}
+		running = running || k.Until == nil || newest == nil || !newest.After(*k.Until)
+	}
+	return running
 }
 
 func checkPersonal(l line, n int64) {
@@ -187,7 +237,8 @@ func checkPersonal(l line, n int64) {
 	var body struct{ Personal string }
 	salt, err := hex.DecodeString(l.Personal.Salt)
 	digest := sha256.Sum256(append(salt, l.Personal.Data...))
-	if err != nil || json.Unmarshal(l.Event, &body) != nil || hex.EncodeToString(digest[:]) != body.Personal {
+	spelled := len(salt) == 16 && hex.EncodeToString(salt) == l.Personal.Salt
+	if err != nil || !spelled || json.Unmarshal(l.Event, &body) != nil || hex.EncodeToString(digest[:]) != body.Personal {
 		must(fmt.Errorf("bad index %d", n))
 	}
 }
