@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +15,7 @@ from tenantry.app.node import Node
 from tenantry.cli.demo import ledger
 from tenantry.core.errors import Conflict, TenantryError, Throttled
 from tenantry.core.limits import QUEUE_MAX_SETS
+from tests.stand.held import writes_held
 from tests.stand.nodes import node_of
 from tests.stand.organizations import Holdings, Organization, on, open_organization
 
@@ -44,20 +43,6 @@ async def nodes(config: Config, node: Node, more: int) -> AsyncIterator[list[Nod
     async with AsyncExitStack() as stack:
         others = more if node.engine.dialect == "postgres" else 0
         yield [node, *[await stack.enter_async_context(node_of(config)) for _ in range(others)]]
-
-
-@asynccontextmanager
-async def writes_held(config: Config, organization: Organization) -> AsyncIterator[None]:
-    """Somebody else holds what every write set of the organization needs."""
-    if config.database.file:
-        with closing(sqlite3.connect(config.database.file, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            yield
-    else:
-        async with await psycopg.AsyncConnection.connect(config.database.app) as other:
-            await other.execute("SELECT set_config('tenantry.org', %s, true)", (organization.id,))
-            await other.execute("SELECT 1 FROM heads WHERE org = %s FOR NO KEY UPDATE", (organization.id,))
-            yield
 
 
 async def test_fifty_adders_are_fifty_members(deployment: Config, acme: Organization) -> None:

@@ -153,6 +153,19 @@ async def test_forgotten_organizations_are_read_again(fresh: Config) -> None:
             await known[0].check(Principal("user_1", organizations[0].id, Lineage(1, ("session_9",), 0)))
 
 
+async def test_a_cut_between_the_read_of_a_record_and_the_minting_kills_what_is_minted(
+    acme: Organization, globex: Organization
+) -> None:
+    await acme.add_member("Anne")
+    read_at = (await acme.node.journal.head(acme.scope)).rev
+    heard = await acme.cut("session_1")
+    await acme.node.cuts.lineage(acme.id, (), heard)
+    holder = Principal("user_1", acme.id, await acme.node.cuts.lineage(acme.id, ("session_1",), read_at))
+    assert type(await refused(acme.node, holder)) is Ended
+    with pytest.raises(Ended):
+        await acme.spend("voucher", holder)
+
+
 async def test_minting_waits_for_the_revision_that_was_read(acme: Organization) -> None:
     await acme.add_member("Anne")
     lineage = await acme.node.cuts.lineage(acme.id, ("session_1",), 1)

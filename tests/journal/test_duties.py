@@ -4,13 +4,15 @@ import asyncio
 
 import pytest
 
+from tenantry.app.config import Config
 from tenantry.cli.demo import ledger
 from tenantry.core import scopes
 from tenantry.core.errors import NotFound
 from tenantry.journal import Duties, NotOurs
 from tenantry.journal.duties import DUTY_MS
 from tests.stand.clock import ManualClock
-from tests.stand.organizations import Organization
+from tests.stand.nodes import node_of
+from tests.stand.organizations import Organization, open_organization
 
 
 def two(acme: Organization, clock: ManualClock) -> tuple[str, Duties, Duties]:
@@ -70,6 +72,16 @@ async def test_a_duty_taken_away_between_reading_and_writing_is_lost(acme: Organ
             clock.advance(DUTY_MS + 1)
             await theirs.take(name)
     assert await acme.holdings() == before
+
+
+async def test_a_node_that_closes_while_it_takes_a_duty_lets_it_go(fresh: Config) -> None:
+    for turns in range(12):
+        async with node_of(fresh):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    async with node_of(fresh) as node:
+        acme = await open_organization(node)
+        await acme.checkpointed()
 
 
 async def test_a_duty_writes_no_organization_that_is_not_there(acme: Organization, clock: ManualClock) -> None:

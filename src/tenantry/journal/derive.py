@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tenantry.core import scopes
-from tenantry.core.errors import Conflict
+from tenantry.core.errors import Conflict, Damaged
 from tenantry.journal.duties import Duty
 from tenantry.journal.journal import Journal, Reads
 from tenantry.journal.schema import CHANGES, CURSOR_OF, MOVE_CURSOR, Change
@@ -63,6 +63,10 @@ class Deriving:
         changes = await reads.all(CHANGES, after=at, most=BATCH)
         if not changes:
             return False
+        if not all(change.is_whole() for change in changes):
+            raise Damaged(
+                "A row of the changelog cannot be read.", hint="Run `tenantry doctor`, then restore a backup."
+            )
         async with self._journal.begin_duty(scope, duty) as w:
             await self._deriver.derive(w, reads, changes)
             moved = {"rev": changes[-1].rev, "leaf": 0, "from_rev": at, "from_leaf": 0}
