@@ -103,7 +103,7 @@ class Batcher:
         except Unavailable as error:
             return [Unavailable(error.message, hint=error.hint) for _ in programs]
         except (psycopg.Error, UnicodeEncodeError) as error:
-            if of_the_database(error):
+            if isinstance(error, RETRIED) or of_the_database(error):
                 return [refusal(error) for _ in programs]
         return list(await asyncio.gather(*(self._by_itself(program) for program in programs)))
 
