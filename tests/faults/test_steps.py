@@ -1,4 +1,4 @@
-"""Death at a named step: of the process that owns the disk, and of a node whose line to PostgreSQL is held at that moment."""
+"""Death at a named step of the process that holds a SQLite file: of a commit, of folding the log into the file, of sequencing."""
 
 import asyncio
 import itertools
@@ -8,23 +8,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import msgspec
-import psycopg
 import pytest
 
-from tenantry.app.config import Config
-from tenantry.cli.demo.cluster import Cluster
 from tenantry.cli.demo.driver import NodeProcess
 from tests.faults.storage import Storage, opened, told, until
-from tests.faults.whole import Stored, StoredOf, in_postgres
-from tests.stand.databases import postgres_database
-from tests.stand.nodes import deployed, node_process
-from tests.stand.tamper import tamper
-from tests.stand.wire import Wire
-
-_numbers = itertools.count(1)
+from tests.faults.whole import Stored
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -124,7 +114,9 @@ async def _spend(node: NodeProcess, org: str, vouchers: Iterable[str]) -> list[s
 
 def _lapse(storage: Storage) -> None:
     """The time of the duties whose holder died is over. Written by a process of this disk, which remembers it."""
-    lapse = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('UPDATE duties SET until = 0'); c.commit()"
+    lapse = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('UPDATE duties SET until = 0'); c.commit()"
+    )
     command = [sys.executable, "-c", lapse, storage.config.database.file]
     subprocess.run(command, env=os.environ | storage.disk.env, check=True)
 
@@ -194,13 +186,13 @@ async def test_aud_08_at_each_step_of_sequencing_there_is_one_root_for_a_size(ow
     storage = owner.storage
     org = await opened(owner.node)
     handed_out: dict[int, bytes] = {}
+
+    async def all_under_one() -> bool:
+        told_of = await owner.node.do("sequenced", org=org)
+        return told_of["ok"] and told_of["size"] == told_of["leaves"]
+
     for round_, step in itertools.product(range(rounds // 5), (*SEQUENCING, None)):
         await owner.works()
-
-        async def all_under_one() -> bool:
-            told_of = await owner.node.do("sequenced", org=org)
-            return told_of["ok"] and told_of["size"] == told_of["leaves"]
-
         await until(all_under_one, 5, "the log is under a checkpoint again")
         assert await _spend(owner.node, org, [f"{round_} {step} {n}" for n in range(3)]) == ["", "", ""]
         if step is None:

@@ -25,6 +25,7 @@ class Wire:
         self.folder = folder
         self._upstream = upstream / _SOCKET
         self._requests_pass = self._answers_pass = True
+        self._last_bytes = 0
         self._ends: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
 
@@ -50,9 +51,10 @@ class Wire:
         """Deliver nothing more, in either direction."""
         self._requests_pass = self._answers_pass = False
 
-    def lose_requests(self) -> None:
-        """Nothing of what is asked from now on reaches the database."""
+    def lose_requests(self, *, after_bytes: int = 0) -> None:
+        """Nothing of what is asked from now on reaches the database, on each connection but for its next `after_bytes`."""
         self._requests_pass = False
+        self._last_bytes = after_bytes
 
     def lose_answers(self) -> None:
         """What is asked from now on is done, and nobody hears of it."""
@@ -89,9 +91,10 @@ class Wire:
         lost = False
         with suppress(ConnectionError):
             while data := await source.read(1 << 16):
-                lost = lost or not (self._requests_pass if asks else self._answers_pass)
-                if not lost:
-                    sink.write(data)
-                    await sink.drain()
+                if lost:
+                    continue
+                lost = not (self._requests_pass if asks else self._answers_pass)
+                sink.write(data[: self._last_bytes if asks else 0] if lost else data)
+                await sink.drain()
         if not lost:
             sink.close()

@@ -287,7 +287,9 @@ def _sync(log: Path) -> None:
     try:
         os.fsync(file)
     except OSError as error:
-        raise Unsafe(f"{log} cannot be synced ({error.strerror}).", hint="Replace the disk; restore a backup.") from error
+        raise Unsafe(
+            f"{log} cannot be synced ({error.strerror}).", hint="Replace the disk; restore a backup."
+        ) from error
     finally:
         os.close(file)
 
