@@ -1,4 +1,4 @@
-"""What the line to PostgreSQL can do to a node: fall silent, lose requests, lose answers, be torn. Each write is broken twice."""
+"""What the line to PostgreSQL can do to a node: fall silent, lose requests, lose answers, be torn."""
 
 import asyncio
 import itertools
@@ -9,9 +9,8 @@ import msgspec
 import pytest
 
 from tenantry.app.node import Node
-from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
-from tenantry.core.errors import AlreadyDone, Stale, TenantryError, Unavailable, Unknown
+from tenantry.core.errors import Stale, TenantryError
 from tenantry.journal.mark import MarkFile
 from tests.faults.storage import until
 from tests.faults.whole import Stored, in_postgres
@@ -89,66 +88,6 @@ async def test_ops_09_a_node_cut_from_the_database_stops_saying_yes_and_comes_ba
     assert await until(yes, 1.0, "a node whose line healed says yes") <= 1.0
     with pytest.raises(TenantryError, match="ended"):
         await line.node.cuts.check(dead)
-
-
-@pytest.mark.parametrize("stored", [False, True], ids=["not stored", "stored but reported failed"])
-@pytest.mark.parametrize("what", ["add_entry", "add_member", "spend", "cut"])
-async def test_a_write_whose_connection_breaks_is_unknown_and_whole(line: Line, what: str, *, stored: bool) -> None:
-    async def write() -> None:
-        async with line.acme.begin() as w:
-            if what == "add_entry":
-                ledger.add_entry(w, "ledger_one", "cash", 5)
-            elif what == "add_member":
-                ledger.add_member(w, "one")
-            elif what == "spend":
-                ledger.spend(w, "one", 1)
-            else:
-                ledger.cut(w, "one")
-
-    def written(now: Stored) -> int:
-        rows = {"add_entry": now.entries, "add_member": now.members, "spend": now.vouchers, "cut": now.cuts}
-        return len(rows[what]) - had
-
-    had = 0
-    before = line.stored()
-    had = written(before)
-    if stored:
-        line.wire.lose_answers()
-    else:
-        line.wire.lose_requests()
-    writing = asyncio.ensure_future(write())
-
-    async def arrived() -> bool:
-        return written(line.stored()) == 1
-
-    if stored:
-        await until(arrived, 5, "the set reaches the database")
-    else:
-        await asyncio.wait({writing}, timeout=0.1)
-    line.wire.heal()
-    line.wire.tear()
-    try:
-        await asyncio.wait_for(writing, 5)
-    except TenantryError as error:
-        assert error.code == "outcome_unknown" or (not stored and error.code == "unavailable")  # noqa: PT017
-    else:
-        stored = True  # it had waited for a connection until the line was mended
-    after = line.stored()
-    assert written(after) == int(stored)
-    if not stored:
-        assert after == before
-
-    async def resent() -> bool:
-        try:
-            await write()
-        except AlreadyDone:
-            assert stored
-        except (Unknown, Unavailable):
-            return False
-        return True
-
-    await until(resent, 5, "a fresh connection")
-    assert written(line.stored()) == (2 if stored and what == "cut" else 1)
 
 
 async def test_a_caller_that_is_cancelled_leaves_all_or_nothing(line: Line) -> None:
