@@ -104,9 +104,11 @@ async def outcome(acme: Organization, name: str) -> str:
 async def _serve(path: Path, org: str) -> None:
     async with node_of(load(path)) as node:
         acme = Organization(node, scopes.of_job(org))
-        print(flush=True)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
         while line := await asyncio.to_thread(sys.stdin.readline):
-            print(await outcome(acme, line.strip()), flush=True)
+            sys.stdout.write(await outcome(acme, line.strip()) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
