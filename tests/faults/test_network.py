@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tenantry.journal.mark import MarkFile
 from tests.faults.storage import until
 from tests.faults.whole import Stored, in_postgres
 from tests.stand.databases import postgres_database
+from tests.stand.followers import Heard
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, on, open_organization
 from tests.stand.wire import Wire
@@ -33,6 +35,8 @@ class Line(msgspec.Struct, frozen=True, eq=False):
     """As a node sees it that reaches the database."""
 
     database: str
+    heard: Heard
+    """What the node behind the line was told."""
 
     @property
     def node(self) -> Node:
@@ -52,14 +56,15 @@ async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Line]:
     database = postgres_database(cluster, name)
     config = await deployed(database, tmp_path / "state")
     other = await deployed(database, tmp_path / "state_beside")
+    heard = Heard()
     async with (
         Wire(cluster.directory, tmp_path / "line") as wire,
         node_of(other) as beside,
-        node_of(wire.through(config)) as node,
+        node_of(wire.through(config), on_open=heard) as node,
     ):
         acme = await open_organization(node)
         await asyncio.gather(*(acme.add_entry() for _ in range(16)))  # so that the node has connections to lose
-        yield Line(wire, acme, on(beside, acme), cluster.conninfo(name))
+        yield Line(wire, acme, on(beside, acme), cluster.conninfo(name), heard)
         wire.heal()
         wire.tear()
 
@@ -88,6 +93,50 @@ async def test_ops_09_a_node_cut_from_the_database_stops_saying_yes_and_comes_ba
     assert await until(yes, 1.0, "a node whose line healed says yes") <= 1.0
     with pytest.raises(TenantryError, match="ended"):
         await line.node.cuts.check(dead)
+
+
+@pytest.mark.long
+async def test_ops_09_a_node_cut_off_for_half_a_minute_never_says_yes_and_comes_back_in_a_second(line: Line) -> None:
+    """OPS-09: for 30 s, which is longer than every time-out, each question is answered `stale`; then it is yes again within 1 s."""
+    alive = await line.acme.issue("user_a")
+    await line.node.cuts.check(alive)
+    line.wire.silence()
+
+    async def yes() -> bool:
+        try:
+            await line.node.cuts.check(alive)
+        except Stale:
+            return False
+        return True
+
+    async def no() -> bool:
+        return not await yes()
+
+    await until(no, 1.0, "a node that hears nothing says stale")
+    silent_until = time.monotonic() + 30
+
+    async def over() -> bool:
+        assert await no()
+        return time.monotonic() > silent_until
+
+    await until(over, 40, "half a minute")
+    line.wire.heal()
+    await until(yes, 1.0, "a node whose line healed says yes")
+
+
+async def test_evt_10_behind_a_wall_that_drops_its_wake_ups_a_node_hears_within_a_second(line: Line) -> None:
+    """EVT-10: the LISTEN connection is half-open: nothing comes by it and nothing ends it. Each change is heard by reading, in a
+    second, once and in order, and so are those after the wall is gone."""
+    line.wire.deafen()
+    before = len(line.heard.revisions(line.acme.id))
+    first = (await line.beside.holdings()).head.rev + 1
+    for number in range(4):
+        await line.beside.add_member(f"{number}")
+        await line.heard.until(line.acme.id, first + number, within_s=1)
+    line.wire.heal()
+    await line.beside.add_member("healed")
+    await line.heard.until(line.acme.id, first + 4, within_s=1)
+    assert line.heard.revisions(line.acme.id)[before:] == list(range(first, first + 5))
 
 
 async def test_a_caller_that_is_cancelled_leaves_all_or_nothing(line: Line) -> None:
