@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tenantry.app.config import Config
@@ -26,6 +27,7 @@ def no_more_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize("dialect", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)], indirect=True)
 async def test_ops_21_without_file_descriptors_a_set_is_whole_or_refused_and_later_sets_go_through(
     fresh: Config,
 ) -> None:

@@ -71,7 +71,7 @@ async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Line]:
 _DIES = ("before it is sent", "in the middle of a set", "in the middle of a group", "after the commit", "")
 
 
-@pytest.mark.parametrize("what", ["spend", "add_entry"])
+@pytest.mark.parametrize("what", ["add_entry", pytest.param("spend", marks=pytest.mark.long)])
 async def test_ops_01_a_node_that_dies_at_a_step_of_its_commit_leaves_the_set_whole_or_absent(
     line: Line, what: str
 ) -> None:

@@ -115,7 +115,13 @@ def migrator(config: Config, folder: Path, steps: str, env: Mapping[str, str] | 
 
 @pytest.mark.parametrize(
     ("step", "nth", "left"),
-    [("write", 1, 2), ("write", 4, 2), ("sync", 3, 2), ("sync", 4, 1), ("synced", 4, 0)],
+    [
+        pytest.param("write", 1, 2, marks=pytest.mark.long),
+        ("write", 4, 2),
+        pytest.param("sync", 3, 2, marks=pytest.mark.long),
+        ("sync", 4, 1),
+        ("synced", 4, 0),
+    ],
     ids=["before the first", "in the first", "first not synced", "second not synced", "after the last"],
 )
 async def test_ops_16_a_migrator_killed_on_sqlite_is_taken_up_where_it_was(
