@@ -229,14 +229,16 @@ async def _left_behind(deployment: Config) -> list[Any]:
 
 
 async def _every_connection_is_there(deployment: Config, acme: Organization) -> None:
-    """As many sets as the node may hold connections wait for one lock at once, within a second, and all go through."""
+    """As many organizations' sets as the node may hold connections wait for a lock at once, within a second, and all go through."""
     if deployment.database.file:
         await asyncio.gather(*(acme.add_member(f"last {n}") for n in range(CONNECTIONS)))
         return
     given = {**conninfo_to_dict(deployment.database.migrator), "user": "postgres"}
     async with await psycopg.AsyncConnection.connect(make_conninfo("", **given)) as superuser:
-        await superuser.execute("SELECT 1 FROM tenantry.heads WHERE org = %s FOR UPDATE", (acme.id,))
-        writing = [asyncio.create_task(acme.add_member(f"last {n}")) for n in range(CONNECTIONS)]
+        others = [acme, *[await open_organization(acme.node) for _ in range(CONNECTIONS - 1)]]
+        locked = [organization.id for organization in others]
+        await superuser.execute("SELECT 1 FROM tenantry.heads WHERE org = ANY(%s) FOR UPDATE", (locked,))
+        writing = [asyncio.create_task(organization.add_member("last")) for organization in others]
         asked = (
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND usename = 'tenantry_app' AND wait_event_type = 'Lock'"
