@@ -221,8 +221,9 @@ async def test_ops_21_slow_statements_that_hold_every_connection_are_ended_and_s
         acme = await open_organization(node)
         credential = await acme.issue("user_a")
         await owner.execute(SLOW)
-        slow = [asyncio.create_task(acme.spend(f"slow {n}")) for n in range(1)]
-        slow += [asyncio.create_task(acme.add_member(f"slow {n}")) for n in range(postgres.CONNECTIONS - 1)]
+        others = [await open_organization(node) for _ in range(postgres.CONNECTIONS - 1)]
+        slow = [asyncio.create_task(acme.spend("slow"))]
+        slow += [asyncio.create_task(other.add_member("slow")) for other in others]
         sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'slow' AND wait_event = 'PgSleep'"
         async with asyncio.timeout(5):
             while await (await owner.execute(sleeping)).fetchone() != (postgres.CONNECTIONS,):
