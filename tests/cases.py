@@ -1,4 +1,4 @@
-"""Which cases of `tests/cases.txt` have a test: `python -m tests.cases` prints those that have none.
+"""Which cases of `tests/cases.txt` have a test: `python -m tests.cases` prints those that have none, or wait.
 
 Only a test *of* the case counts: its name contains the id and its docstring begins with it; a mention does not. The
 exit status is 1 where list and tests contradict each other, 0 otherwise: a row without a test is news, not an error.
@@ -34,9 +34,10 @@ class CaseTest(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What list and tests say together; `wrong` holds one sentence a contradiction."""
+    """What list and tests say together; `partly` has tests and still waits; `wrong` holds one sentence a contradiction."""
 
     tested: list[Case]
+    partly: list[Case]
     missing: list[Case]
     waiting: list[Case]
     wrong: list[str]
@@ -72,7 +73,7 @@ def find_tests(folder: Path) -> Iterator[CaseTest]:
 
 
 def compare(cases: list[Case], tests: list[CaseTest]) -> Report:
-    """Sort the cases by whether a test answers them. One test is enough for a row that waits, too."""
+    """Sort the cases by whether a test answers them. A row that waits for a room is answered in part until the room is there."""
     known = {case.id for case in cases}
     wrong = [f"{test.place}: there is no case {test.case}" for test in tests if test.case not in known]
     wrong += [
@@ -82,7 +83,8 @@ def compare(cases: list[Case], tests: list[CaseTest]) -> Report:
     ]
     answered = {test.case for test in tests if test.docstring.startswith(f"{test.case}: ")}
     return Report(
-        tested=[case for case in cases if case.id in answered],
+        tested=[case for case in cases if case.id in answered and not case.waiting],
+        partly=[case for case in cases if case.id in answered and case.waiting],
         missing=[case for case in cases if case.id not in answered and not case.waiting],
         waiting=[case for case in cases if case.id not in answered and case.waiting],
         wrong=wrong,
@@ -96,9 +98,12 @@ def main() -> int:
         print(f"{case.id} has no test: {case.title}")
     for sentence in report.wrong:
         print(sentence, file=sys.stderr)
-    rooms = ", ".join(sorted({case.waiting for case in report.waiting}))
-    counts = f"{len(report.tested)} cases tested, {len(report.missing)} without a test, {len(report.waiting)} waiting"
-    print(f"{counts} ({rooms})")
+    for room in sorted({case.waiting for case in report.waiting}):
+        print(f"waiting for {room}:", *(case.id for case in report.waiting if case.waiting == room))
+    for case in report.partly:
+        print(f"{case.id} is tested in part and waits for {case.waiting}")
+    counts = f"{len(report.tested)} cases tested, {len(report.partly)} in part"
+    print(f"{counts}, {len(report.missing)} without a test, {len(report.waiting)} waiting")
     return 1 if report.wrong else 0
 
 

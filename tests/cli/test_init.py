@@ -34,10 +34,15 @@ def test_an_address_without_tls_is_refused_and_nothing_is_made(tenantry: Shell) 
     assert tenantry("init", "--issuer", ISSUER).status == 0
 
 
-def test_what_is_secret_is_readable_by_its_owner_alone(deployed: Shell) -> None:
+def test_sup_08_what_is_secret_is_random_and_readable_by_its_owner_alone(deployed: Shell, tmp_path: Path) -> None:
+    """SUP-08: a fresh install makes a root key of its own, which nobody else on the machine can read."""
     modes = {path.name: path.stat().st_mode & 0o777 for path in deployed.folder.iterdir()}
     assert modes["tenantry.toml"] == modes["root.key"] == modes["tenantry.db"] == 0o600
     assert modes["state"] == 0o700
+    another = Shell(tmp_path / "another")
+    another.folder.mkdir()
+    assert another("init", "--issuer", ISSUER).status == 0
+    assert (another.folder / "root.key").read_bytes() != (deployed.folder / "root.key").read_bytes()
 
 
 def test_a_second_init_changes_nothing_and_says_so(deployed: Shell) -> None:

@@ -43,6 +43,12 @@ class _Field(IntEnum):
     GROWTH_ONLY = 8
     MOST_BYTES = 9
     SLOW_US = 10
+    KILL_IN = 11
+    KILL_AT = 12
+
+
+_KINDS = ("wal", "journal", "data", "directory")
+_STEPS = ("write", "sync", "synced")
 
 
 class Syncs(msgspec.Struct, frozen=True):
@@ -122,6 +128,18 @@ class Disk:
     def slow_fsync(self, ms: float) -> None:
         """Let every sync take at least `ms` milliseconds; 0 ends it. Syncs of several processes do not queue."""
         self._page[_Field.SLOW_US] = round(ms * 1000)
+
+    def kill_at(self, step: str, kind: str, *, nth: int = 1) -> None:
+        """Kill the process that takes a step for the `nth` time from now: before a `write` or `sync`, or once it has `synced`.
+
+        `kind` is a field of `Syncs`. One process dies; `killed` says whether it did.
+        """
+        self._page[_Field.KILL_AT] = _STEPS.index(step) * len(_KINDS) + _KINDS.index(kind)
+        self._page[_Field.KILL_IN] = nth
+
+    def killed(self) -> bool:
+        """Whether the step of `kill_at` was reached."""
+        return self._page[_Field.KILL_IN] == 0
 
     def power_loss(self) -> Lost:
         """Restore the state in which nothing unsynced survived (see `tests.faults.power`). All processes are dead.

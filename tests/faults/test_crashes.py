@@ -130,6 +130,7 @@ async def test_aud_08_every_checkpoint_is_consistent_with_all_before_it(ledger: 
         await load
         look()
     ledger.check_stored()
+    trio.lapse()
 
     async def all_under_one() -> bool:
         stored = look()

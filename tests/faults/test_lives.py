@@ -139,6 +139,7 @@ async def test_ops_08_a_promoted_standby_that_lost_commits_begins_a_new_life(tmp
                     acme = await open_organization(node)
                     credential = await acme.issue("user_a")
                     await acme.add_entry()
+                    await acme.spend("seen before the fail-over")
 
                     async def all_there() -> bool:
                         return caught_up(primary, standby)
@@ -168,6 +169,8 @@ async def test_ops_08_a_promoted_standby_that_lost_commits_begins_a_new_life(tmp
                     assert (node.incarnation.begun_now, node.incarnation.number) == ("rewound", 2)
                     survivor = Organization(node, acme.scope)
                     await refused(node, survivor, credential)
+                    with pytest.raises(ledger.AlreadySpent):
+                        await survivor.spend("seen before the fail-over")
                     told = [event for event in (await survivor.holdings()).events() if _begun(event, "rewound")]
                     assert [event["data"]["seen_revision"] for event in told] == [lost]
                 in_postgres(standby.conninfo("promoted"))(acme.id).check()

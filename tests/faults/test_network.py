@@ -1,7 +1,8 @@
-"""What the line to PostgreSQL can do to a node: fall silent, lose requests, lose answers, be torn. Each write is broken twice."""
+"""What the line to PostgreSQL can do to a node: fall silent, lose requests, lose answers, be torn."""
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import msgspec
 import pytest
 
 from tenantry.app.node import Node
-from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
-from tenantry.core.errors import AlreadyDone, Stale, TenantryError, Unavailable, Unknown
+from tenantry.core.errors import Stale, TenantryError
 from tenantry.journal.mark import MarkFile
 from tests.faults.storage import until
 from tests.faults.whole import Stored, in_postgres
 from tests.stand.databases import postgres_database
+from tests.stand.followers import Heard
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, on, open_organization
 from tests.stand.wire import Wire
@@ -34,6 +35,8 @@ class Line(msgspec.Struct, frozen=True, eq=False):
     """As a node sees it that reaches the database."""
 
     database: str
+    heard: Heard
+    """What the node behind the line was told."""
 
     @property
     def node(self) -> Node:
@@ -53,14 +56,15 @@ async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Line]:
     database = postgres_database(cluster, name)
     config = await deployed(database, tmp_path / "state")
     other = await deployed(database, tmp_path / "state_beside")
+    heard = Heard()
     async with (
         Wire(cluster.directory, tmp_path / "line") as wire,
         node_of(other) as beside,
-        node_of(wire.through(config)) as node,
+        node_of(wire.through(config), on_open=heard) as node,
     ):
         acme = await open_organization(node)
         await asyncio.gather(*(acme.add_entry() for _ in range(16)))  # so that the node has connections to lose
-        yield Line(wire, acme, on(beside, acme), cluster.conninfo(name))
+        yield Line(wire, acme, on(beside, acme), cluster.conninfo(name), heard)
         wire.heal()
         wire.tear()
 
@@ -91,64 +95,48 @@ async def test_ops_09_a_node_cut_from_the_database_stops_saying_yes_and_comes_ba
         await line.node.cuts.check(dead)
 
 
-@pytest.mark.parametrize("stored", [False, True], ids=["not stored", "stored but reported failed"])
-@pytest.mark.parametrize("what", ["add_entry", "add_member", "spend", "cut"])
-async def test_a_write_whose_connection_breaks_is_unknown_and_whole(line: Line, what: str, *, stored: bool) -> None:
-    async def write() -> None:
-        async with line.acme.begin() as w:
-            if what == "add_entry":
-                ledger.add_entry(w, "ledger_one", "cash", 5)
-            elif what == "add_member":
-                ledger.add_member(w, "one")
-            elif what == "spend":
-                ledger.spend(w, "one", 1)
-            else:
-                ledger.cut(w, "one")
+@pytest.mark.long
+async def test_ops_09_a_node_cut_off_for_half_a_minute_never_says_yes_and_comes_back_in_a_second(line: Line) -> None:
+    """OPS-09: for 30 s, which is longer than every time-out, each question is answered `stale`; then it is yes again within 1 s."""
+    alive = await line.acme.issue("user_a")
+    await line.node.cuts.check(alive)
+    line.wire.silence()
 
-    def written(now: Stored) -> int:
-        rows = {"add_entry": now.entries, "add_member": now.members, "spend": now.vouchers, "cut": now.cuts}
-        return len(rows[what]) - had
-
-    had = 0
-    before = line.stored()
-    had = written(before)
-    if stored:
-        line.wire.lose_answers()
-    else:
-        line.wire.lose_requests()
-    writing = asyncio.ensure_future(write())
-
-    async def arrived() -> bool:
-        return written(line.stored()) == 1
-
-    if stored:
-        await until(arrived, 5, "the set reaches the database")
-    else:
-        await asyncio.wait({writing}, timeout=0.1)
-    line.wire.heal()
-    line.wire.tear()
-    try:
-        await asyncio.wait_for(writing, 5)
-    except TenantryError as error:
-        assert error.code == "outcome_unknown" or (not stored and error.code == "unavailable")  # noqa: PT017
-    else:
-        stored = True  # it had waited for a connection until the line was mended
-    after = line.stored()
-    assert written(after) == int(stored)
-    if not stored:
-        assert after == before
-
-    async def resent() -> bool:
+    async def yes() -> bool:
         try:
-            await write()
-        except AlreadyDone:
-            assert stored
-        except (Unknown, Unavailable):
+            await line.node.cuts.check(alive)
+        except Stale:
             return False
         return True
 
-    await until(resent, 5, "a fresh connection")
-    assert written(line.stored()) == (2 if stored and what == "cut" else 1)
+    async def no() -> bool:
+        return not await yes()
+
+    await until(no, 1.0, "a node that hears nothing says stale")
+    silent_until = time.monotonic() + 30
+
+    async def over() -> bool:
+        assert await no()
+        return time.monotonic() > silent_until
+
+    await until(over, 40, "half a minute")
+    line.wire.heal()
+    await until(yes, 1.0, "a node whose line healed says yes")
+
+
+async def test_evt_10_behind_a_wall_that_drops_its_wake_ups_a_node_hears_within_a_second(line: Line) -> None:
+    """EVT-10: the LISTEN connection is half-open: nothing comes by it and nothing ends it. Each change is heard by reading, in a
+    second, once and in order, and so are those after the wall is gone."""
+    first = (await line.beside.holdings()).head.rev + 1
+    await line.heard.until(line.acme.id, first - 1)
+    line.wire.deafen()
+    for number in range(4):
+        await line.beside.add_member(f"{number}")
+        await line.heard.until(line.acme.id, first + number, within_s=1)
+    line.wire.heal()
+    await line.beside.add_member("healed")
+    await line.heard.until(line.acme.id, first + 4, within_s=1)
+    assert line.heard.revisions(line.acme.id) == list(range(1, first + 5))
 
 
 async def test_a_caller_that_is_cancelled_leaves_all_or_nothing(line: Line) -> None:

@@ -52,7 +52,7 @@ async def test_aud_15_where_the_log_cannot_grow_the_state_does_not_change(storag
         org = await opened(node)
         storage.disk.full(growth_only=False)
         answer = await told(node, "add_member", org=org, name="ada")
-        assert not answer["ok"]
+        assert answer["error"] == "storage_full"
         assert (await told(node, "look", org=org))["members"] == []
         storage.disk.space_again()
 

@@ -13,6 +13,7 @@ from tenantry.store import Database
 from tests.faults.storage import Answer, until
 from tests.faults.whole import StoredOf
 from tests.stand.nodes import NodeProcess, deployed, node_process
+from tests.stand.tamper import tamper
 
 UNKNOWN = ("outcome_unknown", "unavailable")
 BOUND_S = 1.0
@@ -82,6 +83,10 @@ class Trio:
         self._dying.discard(place)
         ready = await self.nodes[place].ready
         assert ready["ok"], ready
+
+    def lapse(self) -> None:
+        """The time of every duty is over: a node looks for one every 5 s."""
+        tamper(self._configs[0], "UPDATE duties SET until = 0")
 
     def running(self) -> list[int]:
         """The nodes that can answer."""

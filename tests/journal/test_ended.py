@@ -24,7 +24,8 @@ async def test_a_branch_of_any_spelling_ends_what_descends_from_it(acme: Organiz
     await acme.spend("by the living", alive)
 
 
-async def test_two_callers_that_are_refused_alike_never_hold_the_same_error(node: Node) -> None:
+async def test_ten_11_two_callers_that_are_refused_alike_never_hold_the_same_error(node: Node) -> None:
+    """TEN-11: an error object is one caller's, so that nothing written on it for one tenant is read by another."""
     errors: list[NotFound] = []
     for _ in range(2):
         with pytest.raises(NotFound) as refused:

@@ -19,6 +19,7 @@ from tenantry.journal import Change
 from tests.stand.followers import Heard
 from tests.stand.nodes import node_of
 from tests.stand.organizations import on, open_organization
+from tests.stand.tamper import tamper
 
 
 @asynccontextmanager
@@ -185,3 +186,30 @@ async def test_ops_17_a_node_that_cannot_take_a_change_in_ends_and_says_no(fresh
                 await node.engine.changed(0.1)
         with pytest.raises(Stale):
             await node.cuts.check(holder)
+
+
+@pytest.mark.parametrize("form", ["""'{"form": 2}', '[]'""", """'[]', '{"form": 2}'"""], ids=["touched", "cut"])
+async def test_ops_17_a_change_in_a_form_this_version_does_not_know_stops_it_there(fresh: Config, form: str) -> None:
+    """OPS-17: a row of the changelog that a later version wrote is not skipped by our own followers: none takes in what comes after it,
+    and the node says yes to nobody of that organization; for the others it goes on."""
+    heard = Heard()
+    async with node_of(fresh, on_open=heard) as node:
+        acme, globex = await open_organization(node), await open_organization(node)
+        holder, neighbour = await acme.issue("session_1"), await globex.issue("session_1")
+        await acme.add_member("known")
+        await node.cuts.check(holder)
+        await heard.until(acme.id, 1)
+        columns, xid = (
+            ("org, rev, at, touched, cut", "")
+            if fresh.database.file
+            else ("org, rev, xid, at, touched, cut", "pg_current_xact_id(), ")
+        )
+        tamper(fresh, f"INSERT INTO changelog ({columns}) VALUES ('{acme.id}', 2, {xid}0, {form})")
+        await acme.add_member("after it")
+        await globex.add_member("after it, too")
+        await heard.until(globex.id, 1)
+        with pytest.raises(Stale):
+            await node.cuts.check(holder)
+        await node.cuts.check(neighbour)
+        assert node.following.applied(acme.id) == 1
+        assert 3 not in heard.revisions(acme.id)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tenantry.core.errors import Ended
+from tenantry.core import scopes
+from tenantry.core.errors import Ended, Invalid, NotFound
 from tests.stand.organizations import Organization
 
 
@@ -17,3 +18,21 @@ async def test_ten_10_the_same_key_in_two_tenants_is_two_entries(acme: Organizat
     await acme.node.cuts.check(theirs)
     with pytest.raises(Ended):
         await acme.node.cuts.check(ours)
+
+
+async def test_ten_10_keys_that_are_one_when_joined_without_a_separator_are_two_entries(acme: Organization) -> None:
+    """TEN-10: an organization's id has one length, so that no key behind it makes it another's; the branches of a path are not run
+    together, nor does a separator inside of one make two."""
+    for other in (acme.id + "s", acme.id + "/", acme.id + "\x1f", acme.id[:-1]):
+        with pytest.raises(NotFound):
+            scopes.of_job(other)
+    credential = await acme.issue("user_ab", "c")
+    for joined in ("user_abc", "user_a", "bc", "user_ab,c", "user_ab/c", 'user_ab","c'):
+        await acme.cut(joined)
+        await acme.spend(f"after {joined!r}", credential)
+        await acme.node.cuts.check(credential)
+    with pytest.raises(Invalid):
+        await acme.cut("user_ab\x1fc")
+    await acme.cut("c")
+    with pytest.raises(Ended):
+        await acme.spend("after its own", credential)

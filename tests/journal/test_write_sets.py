@@ -300,9 +300,10 @@ async def test_the_same_change_twice_at_once_is_one_change_and_one_refusal(acme:
 
 
 @pytest.mark.parametrize("made", [scopes.of_door, scopes.of_claim])
-async def test_scopes_of_doors_and_claims_neither_read_nor_write(
+async def test_ten_13_scopes_of_doors_and_claims_neither_read_nor_write(
     acme: Organization, made: Callable[[str], Any]
 ) -> None:
+    """TEN-13: work without the scope of a tenant that was proved raises; a claimed one is none."""
     with pytest.raises(Misuse):
         acme.node.journal.reads(made(acme.id))
     with pytest.raises(Misuse):

@@ -52,7 +52,10 @@ def test_a_value_moved_to_another_place_does_not_open(acme_key: DataKey, field: 
 
 
 @pytest.mark.parametrize(("org", "version"), [(GLOBEX, 1), (ACME, 2)])
-def test_a_value_of_another_organization_or_version_does_not_open(acme_key: DataKey, org: str, version: int) -> None:
+def test_sup_15_a_value_of_another_organization_or_version_does_not_open(
+    acme_key: DataKey, org: str, version: int
+) -> None:
+    """SUP-15: one tenant's key opens what is that tenant's alone."""
     sealed = seal(acme_key, SECRET, PLACE)
     same_bytes_elsewhere = DataKey(org, version, acme_key.reveal())
     place = msgspec.structs.replace(PLACE, org=org, key_version=version)

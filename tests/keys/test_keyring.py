@@ -1,12 +1,15 @@
 """Keys in the database: one line for all nodes, rotated, rolled back, cut, shredded, wrapped anew."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from tenantry.app.config import Config
 from tenantry.app.node import Node
+from tenantry.cli.demo import ledger
 from tenantry.core.errors import NotFound, Unsafe
 from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import SYSTEM
@@ -18,7 +21,7 @@ from tenantry.keys.schema import DATA_KEYS_OF
 from tenantry.keys.signing import Algorithm, KeyRetired, Purpose, Use
 from tests.stand.clock import ManualClock
 from tests.stand.nodes import node_of
-from tests.stand.organizations import Organization
+from tests.stand.organizations import Organization, open_organization
 
 RECEIPTS = Use(Purpose.RECEIPT, "https://id.example.com", PLATFORM)
 ES256 = Algorithm.ES256
@@ -101,6 +104,26 @@ async def test_data_keys_move_to_another_root_key_and_the_old_one_opens_nothing(
     stale = Keyring(node.journal, node.clock, node.ids, LocalRootKey(bytes(range(32))))
     with pytest.raises(WrongRootKey):
         await stale.data_key(acme.id)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_sup_15_a_stolen_file_without_the_root_key_holds_no_key_in_the_clear(fresh: Config) -> None:
+    """SUP-15: neither a data key nor what it seals is in the file or its log, plain, hex or base64; with the root key it opens."""
+    async with node_of(fresh) as node:
+        acme = await open_organization(node)
+        data_key = await node.keyring.data_key(acme.id)
+        place = Aad("test", 1, acme.id, "secrets", "value", "row_1")
+        sealed = seal(data_key, b"a seed of a TOTP", place)
+        async with acme.begin() as w:
+            ledger.add_member(w, base64.b64encode(sealed).decode())
+        stolen = b"".join(file.read_bytes() for file in Path(fresh.database.file).parent.glob("tenantry.db*"))
+        assert base64.b64encode(sealed) in stolen
+        for secret in (data_key.reveal(), b"a seed of a TOTP"):
+            assert not any(form in stolen for form in (secret, secret.hex().encode(), base64.b64encode(secret)))
+        with pytest.raises(WrongRootKey):
+            await Keyring(node.journal, node.clock, node.ids, LocalRootKey(bytes(32))).data_key(acme.id)
+        right = Keyring(node.journal, node.clock, node.ids, LocalRootKey(bytes(range(32))))
+        assert open_(await right.data_key(acme.id), sealed, place) == b"a seed of a TOTP"
 
 
 async def _only(org: str) -> AsyncIterator[str]:

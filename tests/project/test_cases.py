@@ -24,13 +24,19 @@ def write(folder: Path, source: str) -> None:
 def test_the_projects_own_list_and_tests_agree() -> None:
     report = compare(read_cases((TESTS / "cases.txt").read_text("utf-8")), list(find_tests(TESTS)))
     assert report.wrong == []
-    assert len(report.tested) + len(report.missing) + len(report.waiting) == 284
+    assert len(report.tested) + len(report.partly) + len(report.missing) + len(report.waiting) == 284
 
 
 def test_a_test_named_by_the_id_and_documented_with_it_answers_the_case(folder: Path) -> None:
     write(folder, 'async def test_ops_01_the_ledger_holds():\n    """OPS-01: the ledger holds."""\n')
     report = compare([HELD, WAITING], list(find_tests(folder)))
     assert (report.tested, report.missing, report.waiting, report.wrong) == ([HELD], [], [WAITING], [])
+
+
+def test_a_case_that_waits_and_has_a_test_is_answered_in_part(folder: Path) -> None:
+    write(folder, 'def test_ops_10_works():\n    """OPS-10: works."""\n')
+    report = compare([HELD, WAITING], list(find_tests(folder)))
+    assert (report.tested, report.partly, report.missing, report.waiting) == ([], [WAITING], [HELD], [])
 
 
 def test_a_mention_answers_nothing(folder: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import tomllib
 import zipfile
 from datetime import UTC, date, datetime, timedelta
+from difflib import SequenceMatcher
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 FLOORS: dict[str, Any] = tomllib.loads((ROOT / "requirements" / "floors.toml").read_text("utf-8"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+
+ALIKE = 0.9
+"""Of two names: above what differs in a letter or two of ten."""
 
 each_lock = pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 
@@ -78,6 +82,43 @@ def test_a_lock_holds_every_requirement_of_the_project_in_a_version_it_allows(lo
     locked = pins(lock.read_text("utf-8"))
     for requirement in map(Requirement, wanted):
         assert locked[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def lookalikes(text: str) -> list[tuple[str, str]]:
+    """Pairs of a library of a lock and a better known one, of the lock or the floors, whose names nearly agree."""
+    locked = sorted(pins(text))
+    known = sorted({*locked, *map(canonicalize_name, FLOORS["floor"])})
+    letters = {name: name.replace("-", "") for name in known}
+    return [
+        (name, other)
+        for name in locked
+        for other in known
+        if name != other and SequenceMatcher(None, letters[name], letters[other], autojunk=False).ratio() > ALIKE
+    ]
+
+
+def floating_actions(workflow: str) -> list[str]:
+    """The actions of a workflow that are named by a tag or branch, which somebody else can move, and not by a commit."""
+    named = re.findall(r"^\s*(?:-\s*)?uses:\s*[\"']?([^\s\"'#]+)", workflow, re.MULTILINE)
+    return [action for action in named if not action.startswith("./") and not re.search(r"@[0-9a-f]{40}$", action)]
+
+
+@each_lock
+def test_sup_10_no_library_has_nearly_the_name_of_another(lock: Path) -> None:
+    """SUP-10: a name one slip of the finger away from a library we know is found; the lock as it is has none."""
+    text = lock.read_text("utf-8")
+    assert lookalikes(text) == []
+    for squat in ("cryptograhpy", "msgspec2", "crypto-graphy"):
+        assert squat in {name for name, _ in lookalikes(f"{text}\n{squat}==1.0 \\\n    --hash=sha256:00\n")}
+
+
+def test_sup_10_an_action_of_continuous_integration_is_pinned_by_its_commit() -> None:
+    """SUP-10: an action named by a tag is found; no workflow of the project names one so."""
+    pinned = "      - uses: actions/checkout@" + "0" * 40 + "  # v5\n"
+    assert floating_actions(pinned + "      - uses: ./here\n") == []
+    assert floating_actions(pinned + "      uses: tj-actions/changed-files@v35\n") == ["tj-actions/changed-files@v35"]
+    for workflow in ROOT.glob(".*/workflows/*.y*ml"):
+        assert floating_actions(workflow.read_text("utf-8")) == [], workflow.name
 
 
 @each_lock

@@ -5,6 +5,7 @@ ever, as behind a firewall that forgot the connection; new connections work agai
 """
 
 import asyncio
+import itertools
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,10 @@ class Wire:
         self.folder = folder
         self._upstream = upstream / _SOCKET
         self._requests_pass = self._answers_pass = True
+        self._last_bytes = 0
+        self._deaf = False
+        self._numbers = itertools.count()
+        self._listening: set[int] = set()
         self._ends: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
 
@@ -50,17 +55,23 @@ class Wire:
         """Deliver nothing more, in either direction."""
         self._requests_pass = self._answers_pass = False
 
-    def lose_requests(self) -> None:
-        """Nothing of what is asked from now on reaches the database."""
+    def lose_requests(self, *, after_bytes: int = 0) -> None:
+        """Nothing of what is asked from now on reaches the database, on each connection but for its next `after_bytes`."""
         self._requests_pass = False
+        self._last_bytes = after_bytes
 
     def lose_answers(self) -> None:
         """What is asked from now on is done, and nobody hears of it."""
         self._answers_pass = False
 
+    def deafen(self) -> None:
+        """Deliver nothing more to or from a connection that listens for notifications; it stays open."""
+        self._deaf = True
+
     def heal(self) -> None:
         """Deliver again, on connections that lost nothing and on new ones."""
         self._requests_pass = self._answers_pass = True
+        self._deaf = False
 
     def lead_to(self, upstream: Path) -> None:
         """From now on the line ends at another cluster, as an address does after a fail-over."""
@@ -80,18 +91,23 @@ class Wire:
             writer.transport.abort()
             return
         self._ends |= {writer, up_writer}
+        number = next(self._numbers)
         for source, sink, asks in ((reader, up_writer, True), (up_reader, writer, False)):
-            pump = asyncio.create_task(self._pump(source, sink, asks=asks))
+            pump = asyncio.create_task(self._pump(source, sink, number, asks=asks))
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, asks: bool) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int, *, asks: bool) -> None:
         lost = False
         with suppress(ConnectionError):
             while data := await source.read(1 << 16):
-                lost = lost or not (self._requests_pass if asks else self._answers_pass)
-                if not lost:
-                    sink.write(data)
-                    await sink.drain()
+                if lost:
+                    continue
+                if asks and b"LISTEN " in data:
+                    self._listening.add(number)
+                lost = not (self._requests_pass if asks else self._answers_pass)
+                lost = lost or (self._deaf and number in self._listening)
+                sink.write(data[: self._last_bytes if asks else 0] if lost else data)
+                await sink.drain()
         if not lost:
             sink.close()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tenantry.app.node import Node
 from tenantry.cli.demo.cluster import Cluster
 from tenantry.core.errors import TenantryError, Unavailable, Unknown
+from tenantry.store import Survey, postgres
 from tests.stand.databases import postgres_database
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, open_organization
@@ -20,6 +22,11 @@ CREATE SEQUENCE tenantry.tries; GRANT ALL ON SEQUENCE tenantry.tries TO tenantry
 CREATE FUNCTION tenantry.fail() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN IF nextval('tenantry.tries') <= {times} THEN RAISE EXCEPTION USING ERRCODE = '{state}'; END IF; RETURN NEW; END $$;
 CREATE TRIGGER fail BEFORE INSERT ON tenantry.{table} FOR EACH ROW EXECUTE FUNCTION tenantry.fail();
+"""
+SLOW = """
+CREATE FUNCTION tenantry.sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON tenantry.ledger_members FOR EACH ROW WHEN (NEW.name LIKE 'slow%') EXECUTE FUNCTION tenantry.sleep();
+CREATE TRIGGER slow BEFORE INSERT ON tenantry.ledger_vouchers FOR EACH ROW EXECUTE FUNCTION tenantry.sleep();
 """
 MENDS = "DROP TRIGGER fail ON tenantry.{table}; DROP FUNCTION tenantry.fail; DROP SEQUENCE tenantry.tries"
 
@@ -198,3 +205,40 @@ async def test_ops_21_a_database_without_a_free_connection_is_unavailable(
                 continue
             break
     assert [row.name for row in (await acme.holdings()).members] == ["Anne"]
+
+
+async def test_ops_21_slow_statements_that_hold_every_connection_are_ended_and_stop_no_revocation_check(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OPS-21: with every connection in a statement that does not end, each is ended by its time-out as Unavailable with nothing
+    written; what waited behind them goes through, and meanwhile credentials are judged."""
+    monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT_MS", 700)
+    config = await deployed(postgres_database(cluster, "slow"), tmp_path / "slow")
+    async with (
+        node_of(config) as node,
+        await psycopg.AsyncConnection.connect(cluster.conninfo("slow"), autocommit=True) as owner,
+    ):
+        acme = await open_organization(node)
+        credential = await acme.issue("user_a")
+        await owner.execute(SLOW)
+        others = [await open_organization(node) for _ in range(postgres.CONNECTIONS - 1)]
+        slow = [asyncio.create_task(acme.spend("slow"))]
+        slow += [asyncio.create_task(other.add_member("slow")) for other in others]
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'slow' AND wait_event = 'PgSleep'"
+        async with asyncio.timeout(5):
+            while await (await owner.execute(sleeping)).fetchone() != (postgres.CONNECTIONS,):
+                await node.cuts.check(credential)
+        behind = asyncio.create_task(acme.add_member("behind"))
+        await node.cuts.check(credential)
+        outcomes = await asyncio.gather(*slow, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {Unavailable}
+        await behind
+        held = await acme.holdings()
+        assert ([row.name for row in held.members], held.vouchers) == (["behind"], [])
+
+
+async def test_ops_21_a_statement_may_take_ten_seconds_and_wait_two_for_a_lock(node: Node) -> None:
+    """OPS-21: on the connections of every role that a node holds, the time-outs are set."""
+    for role in ("app", "worker"):
+        settings = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
+        assert await node.engine.survey(Survey(f"settings_{role}", settings, {}, role=role)) == [("10s", "2s")]

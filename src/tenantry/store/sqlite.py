@@ -4,7 +4,8 @@ The writer takes what waits, at most `GROUP` sets, and runs each in a savepoint 
 alone, and all of them share one sync. Nobody is answered before that sync. Owners: the queue belongs to the event loop and the
 writer under `_ready`, `_waking` to the loop; the writing connection to the writer thread; the reading connection to the event loop.
 
-What a crash leaves: after a kill, every answered set and perhaps some unanswered ones, each whole. After a failed sync the
+What a crash leaves: after a kill, every answered set and perhaps some unanswered ones, each whole; those are synced before anybody is
+answered from them. After a failed sync the
 process must end (`broken`): the kernel may have dropped the pages, and a second sync that succeeds proves nothing.
 """
 
@@ -254,9 +255,10 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that waits for its sync at every commit, read back to be sure.
 
     Raises:
-        Unsafe: the setting could not be had.
+        Unsafe: the setting could not be had, or what a crash left could not be synced.
         Damaged: the file is not what SQLite wrote.
     """
+    _sync(path.with_name(path.name + "-wal"))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -274,6 +276,22 @@ def connect(path: Path) -> sqlite3.Connection:
     if mode != "wal" or level < 2:
         raise Unsafe(f"{path} cannot be written durably (journal_mode {mode}, synchronous {level}).")
     return connection
+
+
+def _sync(log: Path) -> None:
+    """Make durable what a killed process wrote and had not synced: SQLite reads it as committed, and the power could still take it."""
+    try:
+        file = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(file)
+    except OSError as error:
+        raise Unsafe(
+            f"{log} cannot be synced ({error.strerror}).", hint="Replace the disk; restore a backup."
+        ) from error
+    finally:
+        os.close(file)
 
 
 MOUNTS = Path("/proc/self/mounts")

@@ -5,6 +5,7 @@
  *   - Writes go through, but what they replace is first appended to an undo log, with a mark where each write and each
  *     sync begins and ends. tests/faults/power.py reads the log after the crash and takes back what no sync had covered.
  *   - Faults are read from the shared page at each call: no room, failing or slow syncs, short writes.
+ *   - A process can be killed at a named step: before its n-th write or sync of a kind of file, or after that sync.
  *
  * No lock is taken anywhere. The log is opened with O_APPEND, so the kernel orders the records of all threads and
  * processes, and a process killed between two records leaves a write without its end: it counts as not synced.
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -35,6 +37,7 @@
 _Static_assert(sizeof(long) == 8, "file offsets are passed to raw system calls in one register");
 
 enum kind { WAL, JOURNAL, DATA, DIRECTORY, KINDS };
+enum step { WRITING, SYNCING, SYNCED_IT };
 enum op { BEFORE = 1, DONE, SYNC, SYNCED, CREATE, UNLINK, RENAME };
 
 /* The shared page; `_Field` in disk.py lists the same fields in the same order. */
@@ -47,6 +50,8 @@ struct page {
     _Atomic int64_t growth_only;  /* 1: only growing a file takes room, as on a file system that writes in place */
     _Atomic int64_t most_bytes;   /* that one write takes; 0: all */
     _Atomic int64_t slow_us;      /* a sync takes at least so long */
+    _Atomic int64_t kill_in;      /* who takes the step below so many times from now is killed there; 0: nobody */
+    _Atomic int64_t kill_at;      /* step * KINDS + kind */
 };
 
 /* One record of the undo log, followed by `path_length` bytes of path and `data_length` bytes of data. */
@@ -134,6 +139,12 @@ static enum kind kind_of(const char *path, const struct stat *status) {
     return DATA;
 }
 
+/* SIGKILL to the whole process, from which this call does not return, if this is the step it was to die at. */
+static void survive(enum step step, enum kind kind) {
+    if (page->kill_in > 0 && page->kill_at == step * KINDS + kind && atomic_fetch_sub(&page->kill_in, 1) == 1)
+        syscall(SYS_kill, getpid(), SIGKILL);
+}
+
 static uint64_t new_id(void) { return atomic_fetch_add(&page->last_id, 1) + 1; }
 
 static void append(struct record record, const char *path, const void *data) {
@@ -213,6 +224,7 @@ static ssize_t write_parts(int fd, const struct iovec *parts, int count, off_t o
     ssize_t left = admit(&status, at, length);
     if (left < 0)
         return -1;
+    survive(WRITING, kind_of(path, &status));
     uint64_t id = new_id();
     remember(fd, id, &status, at, left);
     for (int i = 0; i < count; i++) {
@@ -346,6 +358,7 @@ static int sync_file(long call, int fd) {
     struct stat status;
     if (!concerns(fd, path, &status))
         return syscall(call, fd);
+    survive(SYNCING, kind_of(path, &status));
     uint64_t id = new_id();
     int64_t started = now_us();
     append((struct record){SYNC, strlen(path), id, status.st_ino, S_ISDIR(status.st_mode), 0, 0}, path, NULL);
@@ -356,6 +369,7 @@ static int sync_file(long call, int fd) {
     append((struct record){SYNCED, 0, id, status.st_ino, error, 0, 0}, NULL, NULL);
     if (error == 0) {
         atomic_fetch_add(&page->syncs[kind_of(path, &status)], 1);
+        survive(SYNCED_IT, kind_of(path, &status));
         return 0;
     }
     errno = error;
