@@ -56,6 +56,8 @@ async def test_four_loops_that_cut_while_others_write_do_not_deadlock_and_each_c
     ledger.check_stored()
     ledger.credentials = ledger.credentials[-12:]
     await ledger.check_dead()
+    await ledger.trio.close()
+    assert ledger.trio.deadlocks() == 0
 
 
 async def test_ops_01_whatever_is_killed_the_ledger_holds(ledger: Ledger, rounds: int) -> None:

@@ -12,6 +12,7 @@ from tenantry.app.config import Config
 from tenantry.store import Database
 from tests.faults.storage import Answer, until
 from tests.faults.whole import StoredOf
+from tests.stand.deadlocks import deadlocks
 from tests.stand.nodes import NodeProcess, deployed, node_process
 
 UNKNOWN = ("outcome_unknown", "unavailable")
@@ -50,6 +51,10 @@ class Trio:
             self.resume(place)
         for stack in self._stacks:
             await stack.aclose()
+
+    def deadlocks(self) -> int:
+        """The deadlocks that these nodes met, once they are closed."""
+        return deadlocks(self._configs[0])
 
     async def tell(self, place: int, what: str, **args: Any) -> Answer:
         """Tell a node something. If it is killed meanwhile, the outcome is unknown."""
