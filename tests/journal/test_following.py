@@ -19,6 +19,7 @@ from tenantry.journal import Change
 from tests.stand.followers import Heard
 from tests.stand.nodes import node_of
 from tests.stand.organizations import on, open_organization
+from tests.stand.tamper import tamper
 
 
 @asynccontextmanager
@@ -125,6 +126,36 @@ async def test_evt_10_with_its_wake_ups_lost_a_node_hears_within_a_second(fresh:
                 await acme.add_member(f"{number}")
                 await other.until(acme.id, number + 1, within_s=1)
         assert other.revisions(acme.id) == list(range(1, 9))
+
+
+async def test_what_comes_after_a_missing_revision_is_held_back_until_it_is_there(fresh: Config) -> None:
+    async with listening(fresh) as nodes:
+        (node, _), *_ = nodes
+        acme, globex = await open_organization(node), await open_organization(node)
+        ours, theirs = await acme.issue("session_1"), await globex.issue("session_1")
+        await acme.add_member("one")
+        for _, heard in nodes:
+            await heard.until(acme.id, 1)
+        for early in (3, 5, 4):
+            tamper(fresh, a_change(fresh, acme.id, early))
+        await globex.add_member("meanwhile")
+        for each, heard in nodes:
+            await heard.until(globex.id, 1)
+            assert heard.revisions(acme.id) == [1]
+            with pytest.raises(Stale):
+                await each.cuts.check(ours)
+            await each.cuts.check(theirs)
+        tamper(fresh, a_change(fresh, acme.id, 2))
+        for each, heard in nodes:
+            await heard.until(acme.id, 5)
+            assert heard.revisions(acme.id) == [1, 2, 3, 4, 5]
+            await each.cuts.check(ours)
+
+
+def a_change(config: Config, org: str, rev: int) -> str:
+    """A revision that comes when nobody counts on it."""
+    xid = ("", "") if config.database.file else ("xid, ", "pg_current_xact_id(), ")
+    return f"INSERT INTO changelog (org, rev, {xid[0]}at, touched, cut) VALUES ('{org}', {rev}, {xid[1]}0, '[]', '[]')"
 
 
 async def test_a_derived_table_is_what_recomputing_gives(fresh: Config) -> None:
