@@ -77,7 +77,7 @@ async def test_ops_01_whatever_is_killed_the_ledger_holds(ledger: Ledger, rounds
         flying = asyncio.gather(*load)
         await asyncio.wait({flying}, timeout=chance.uniform(0, 0.05))
         began = time.monotonic()
-        await trio.kill(place)
+        await ledger.kill(place)
         await flying
         assert time.monotonic() - began < 5
         ledger.check_stored()
@@ -85,6 +85,7 @@ async def test_ops_01_whatever_is_killed_the_ledger_holds(ledger: Ledger, rounds
         await asyncio.gather(*(ledger.add(place, entry, *what) for entry, what in again))
         assert ledger.maybe == {}
         await ledger.check_dead()
+    await asyncio.gather(*(ledger.add(place, f"ledger_last_{place}", "cash", 1) for place in trio.running()))
     ledger.check_stored()
     await ledger.check_heard()
 
@@ -128,7 +129,7 @@ async def test_aud_08_every_checkpoint_is_consistent_with_all_before_it(ledger: 
         load = asyncio.gather(*(ledger.add(place, f"ledger_{round_}_{n:03}", "cash", n) for n in range(20)))
         await asyncio.wait({load}, timeout=chance.uniform(0, 0.6))
         look()
-        await trio.kill(place)
+        await ledger.kill(place)
         await load
         look()
     ledger.check_stored()

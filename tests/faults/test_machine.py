@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         writes = [self.ledger.add(node, self._fresh(), "bank", 7) for _ in range(6)]
         if node in self.trio.stopped:
             self.trio.resume(node)
-        self.world.run(self._all([*writes, self.trio.kill(node)]))
+        self.world.run(self._all([*writes, self.ledger.kill(node)]))
 
     @precondition(lambda self: len(self.trio.nodes) > 1 and not self.trio.stopped)
     @rule(place=PLACES)

@@ -111,6 +111,14 @@ class Ledger:
         self.credentials: list[tuple[Answer, frozenset[str]]] = []
         self.cuts: list[tuple[str, int, float]] = []
         self.numbers = itertools.count()
+        self._began: dict[int, tuple[int, int]] = {}
+        """Of a node that took over from a killed one: the last revision before the kill, and when it was ready."""
+
+    async def kill(self, place: int) -> None:
+        """SIGKILL, and a successor, which hears what is committed from some moment of its start on."""
+        before = self._head()
+        await self.trio.kill(place)
+        self._began[place] = before, self._head()
 
     async def add(self, place: int, entry: str, account: str, amount: int) -> None:
         """Add an entry, or send one again whose outcome is unknown."""
@@ -179,18 +187,24 @@ class Ledger:
         assert {v for v, times in self.vouchers.items() if times} <= {row[0] for row in stored.vouchers}
 
     async def check_heard(self) -> None:
-        """Every node's followers heard every revision since it started, each once and in order."""
+        """Every running node's followers heard every revision since it started up to the last, each once and in order."""
+        head = self._head()
 
         async def all_heard() -> bool:
-            head = len(self.trio.stored(self.org).changes)
             for place in self.trio.running():
                 heard = [rev for rev, _ in (await self.trio.tell(place, "heard", org=self.org))["changes"]]
-                assert heard == list(range(heard[0], heard[0] + len(heard))) if heard else True, heard
-                if heard and heard[-1] != head:
+                first = heard[0] if heard else head + 1
+                before, ready = self._began.get(place, (0, 0))
+                assert heard == list(range(first, first + len(heard))), heard
+                assert before < first, "a revision that was there before the node"
+                if first > ready + 1 or first + len(heard) != head + 1:
                     return False
             return True
 
-        await until(all_heard, 5, "every follower heard everything")
+        await until(all_heard, 5, f"every follower heard everything up to revision {head}")
+
+    def _head(self) -> int:
+        return len(self.trio.stored(self.org).changes)
 
     async def check_balances(self, within_s: float) -> None:
         """What a follower derived is what the entries say."""
