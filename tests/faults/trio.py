@@ -14,6 +14,7 @@ from tests.faults.storage import Answer, until
 from tests.faults.whole import StoredOf
 from tests.stand.deadlocks import deadlocks
 from tests.stand.nodes import NodeProcess, deployed, node_process
+from tests.stand.tamper import tamper
 
 UNKNOWN = ("outcome_unknown", "unavailable")
 BOUND_S = 1.0
@@ -51,6 +52,10 @@ class Trio:
             self.resume(place)
         for stack in self._stacks:
             await stack.aclose()
+
+    def lapse(self) -> None:
+        """Every duty lapses now, as that of a killed node does after 15 s."""
+        tamper(self._configs[0], "UPDATE duties SET until = 0")
 
     def deadlocks(self) -> int:
         """The deadlocks that these nodes met, once they are closed."""
@@ -106,6 +111,7 @@ class Ledger:
         self.org = org
         self.entries: dict[str, tuple[str, int]] = {}
         self.maybe: dict[str, tuple[str, int]] = {}
+        self._made: set[str] = set()
         self.members: set[str] = set()
         self.vouchers: dict[str, int] = {}
         self.credentials: list[tuple[Answer, frozenset[str]]] = []
@@ -116,20 +122,32 @@ class Ledger:
 
     async def kill(self, place: int) -> None:
         """SIGKILL, and a successor, which hears what is committed from some moment of its start on."""
-        before = self._head()
+        before = self.head()
         await self.trio.kill(place)
-        self._began[place] = before, self._head()
+        self._began[place] = before, self.head()
 
     async def add(self, place: int, entry: str, account: str, amount: int) -> None:
-        """Add an entry, or send one again whose outcome is unknown."""
+        """Add an entry, or send one again."""
         answer = await self.trio.tell(place, "add_entry", org=self.org, id=entry, account=account, amount=amount)
-        known = answer["ok"] or (answer["error"] == "already_entered" and entry in self.maybe)
-        if known:
+        if answer["ok"]:  # of what is sent again by several the others may be answered first
+            assert entry not in self._made, "an entry was made twice"
+            self._made.add(entry)
+        if entry in self.entries:
+            assert answer["ok"] or answer["error"] in ("already_entered", *UNKNOWN), answer
+        elif answer["ok"] or (answer["error"] == "already_entered" and entry in self.maybe):
             self.entries[entry] = (account, amount)
             self.maybe.pop(entry, None)
         else:
             assert answer["error"] in UNKNOWN, answer
             self.maybe[entry] = (account, amount)
+
+    async def correct(self, place: int, entry: str, amount: int) -> None:
+        """Add to an entry that is there; whoever was faster four times makes it a conflict, which changes nothing."""
+        answer = await self.trio.tell(place, "correct", org=self.org, id=entry, amount=amount)
+        assert answer["ok"] or answer["error"] in ("conflict", "unavailable"), answer
+        if answer["ok"]:
+            account, before = self.entries[entry]
+            self.entries[entry] = account, before + amount
 
     async def join(self, place: int, name: str) -> None:
         """Add a member."""
@@ -186,9 +204,19 @@ class Ledger:
         assert all(times <= 1 for times in self.vouchers.values()), "a voucher was spent twice"
         assert {v for v, times in self.vouchers.items() if times} <= {row[0] for row in stored.vouchers}
 
+    async def check_seen(self, place: int) -> None:
+        """A node shows what was acknowledged by any."""
+        seen = await self.trio.tell(place, "look", org=self.org)
+        assert seen["ok"], seen
+        assert seen["head"]["rev"] == self.head()
+        there = {row["id"]: (row["account"], row["amount"]) for row in seen["entries"]}
+        assert self.entries.items() <= there.items()
+        assert self.members <= set(seen["members"])
+        assert {voucher for voucher, times in self.vouchers.items() if times} <= set(seen["vouchers"])
+
     async def check_heard(self) -> None:
         """Every running node's followers heard every revision since it started up to the last, each once and in order."""
-        head = self._head()
+        head = self.head()
 
         async def all_heard() -> bool:
             for place in self.trio.running():
@@ -203,7 +231,13 @@ class Ledger:
 
         await until(all_heard, 5, f"every follower heard everything up to revision {head}")
 
-    def _head(self) -> int:
+    async def heard_up_to(self) -> set[int]:
+        """The last revision that each running node's followers heard; 0 where none was since it started."""
+        told = [await self.trio.tell(place, "heard", org=self.org) for place in self.trio.running()]
+        return {answer["changes"][-1][0] if answer["changes"] else 0 for answer in told}
+
+    def head(self) -> int:
+        """The last revision."""
         return len(self.trio.stored(self.org).changes)
 
     async def check_balances(self, within_s: float) -> None:
