@@ -264,42 +264,44 @@ def test_a_row_cannot_be_moved_to_another_organization(guarded: Config, acme: st
         connection.execute("UPDATE ledger_members SET org = 'org_01ARZ3NDEKTSV4RRFFQ69G5FAV'")
 
 
-@pytest.mark.parametrize(
-    "attempt",
-    [
-        "UPDATE changelog SET touched = '[]'",
-        "DELETE FROM changelog",
-        "UPDATE leaves SET body = ''",
-        "UPDATE leaves SET idx = idx + 1",
-        "UPDATE leaves SET rev = 0",
-        "DELETE FROM leaves",
-        "UPDATE cuts SET rev = 0",
-        "DELETE FROM cuts",
-        "DELETE FROM heads",
-        "UPDATE heads SET org = org",
-        "DELETE FROM destructions",
-        "UPDATE incarnations SET number = 7",
-        "INSERT INTO incarnations VALUES (7, 'x', 0, '')",
-        "UPDATE deployment SET issuer = ''",
-        "SELECT * FROM duties",
-        "SELECT * FROM cursors",
-        "UPDATE ledger_balances SET total = 0",
-        "TRUNCATE leaves",
-        "CREATE TABLE tenantry.mine (x int)",
-        "CREATE FUNCTION tenantry.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "ALTER TABLE leaves DISABLE ROW LEVEL SECURITY",
-        "DROP POLICY tenant ON leaves",
-        "CREATE TEMPORARY TABLE cuts (org text, id text, rev bigint)",
-        "SET ROLE tenantry_worker",
-        "SET SESSION AUTHORIZATION postgres",
-    ],
+FORBIDDEN = (
+    "UPDATE changelog SET touched = '[]'",
+    "DELETE FROM changelog",
+    "UPDATE leaves SET body = ''",
+    "UPDATE leaves SET idx = idx + 1",
+    "UPDATE leaves SET rev = 0",
+    "DELETE FROM leaves",
+    "UPDATE cuts SET rev = 0",
+    "DELETE FROM cuts",
+    "DELETE FROM heads",
+    "UPDATE heads SET org = org",
+    "DELETE FROM destructions",
+    "UPDATE incarnations SET number = 7",
+    "TRUNCATE leaves",
+    "CREATE TABLE tenantry.mine (x int)",
+    "CREATE FUNCTION tenantry.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "ALTER TABLE leaves DISABLE ROW LEVEL SECURITY",
+    "DROP POLICY tenant ON leaves",
+    "CREATE TEMPORARY TABLE cuts (org text, id text, rev bigint)",
+    "SET SESSION AUTHORIZATION postgres",
 )
-@pytest.mark.parametrize("role", ["app", "worker"])
+"""To app and worker alike."""
+
+FORBIDDEN_TO_APP = (
+    "INSERT INTO incarnations VALUES (7, 'x', 0, '')",
+    "UPDATE deployment SET issuer = ''",
+    "SELECT * FROM duties",
+    "SELECT * FROM cursors",
+    "UPDATE ledger_balances SET total = 0",
+    "SET ROLE tenantry_worker",
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "attempt"),
+    [*(("app", attempt) for attempt in FORBIDDEN + FORBIDDEN_TO_APP), *(("worker", attempt) for attempt in FORBIDDEN)],
+)
 def test_neither_app_nor_worker_edits_the_log_or_the_fence(guarded: Config, acme: str, role: str, attempt: str) -> None:
-    if role == "worker" and ("duties" in attempt or "cursors" in attempt or "balances" in attempt):
-        return
-    if role == "worker" and attempt.startswith(("INSERT INTO incarnations", "UPDATE deployment", "SET ROLE")):
-        return
     url = {"app": guarded.database.app, "worker": guarded.database.worker}[role]
     with connected(url, acme) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(attempt.encode())
