@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import jcs
 import msgspec
 import pytest
 
@@ -19,7 +21,7 @@ from tenantry.audit.schema import TILE
 from tenantry.audit.sequencer import Sequencer, SignerOf
 from tenantry.audit.verify import verify_export
 from tenantry.cli.demo import ledger
-from tenantry.core.errors import Conflict, Unavailable
+from tenantry.core.errors import Conflict, Invalid, Unavailable
 from tenantry.core.leaf import leaf
 from tenantry.core.principal import SYSTEM
 from tenantry.journal import Duty, NotOurs
@@ -154,6 +156,52 @@ async def _race(organizations: list[Organization], count: int) -> list[str]:
         return name
 
     return [name for name in await asyncio.gather(*map(add, range(count))) if name is not None]
+
+
+VALUES: tuple[Any, ...] = (
+    "\u00e9",
+    "e\u0301",
+    1e21,
+    -0.0,
+    0.1,
+    2**53 - 1,
+    "9007199254740993",
+    "",
+    None,
+    {},
+    {"b": 1, "a": {"\ufb33": "", "\U0001f600": []}},
+    "2026-01-01T00:00:00.123456Z",
+    "2026-01-01T00:00:00.123456789Z",
+)
+REFUSED: tuple[Any, ...] = (2**53 + 1, "\ud800", float("nan"))
+
+
+async def test_aud_03_what_is_hashed_is_what_is_stored_exported_and_read_back(
+    acme: Organization, tmp_path: Path
+) -> None:
+    """AUD-03: text in either form, numbers at the edges, times, key order and empty against missing keep their bytes, in each database."""
+    async with acme.begin() as w:
+        for value in VALUES:
+            w.record(ledger.MemberAdded(value))
+    for refused in REFUSED:
+        with pytest.raises(Invalid):
+            async with acme.begin() as w:
+                w.record(ledger.MemberAdded(refused))
+    await acme.checkpointed()
+    rows = (await acme.holdings()).leaves
+    said = [msgspec.json.decode(row.body, type=_Said).data for row in rows[1:]]
+    assert [bytes(data) for data in said] == [jcs.canonicalize({"name": value}) for value in VALUES]
+    await acme.export(tmp_path / "out")
+    assert verify_export(tmp_path / "out").size == len(rows)
+    lines = (tmp_path / "out" / "events.jsonl").read_bytes().splitlines()
+    exported = [bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])["event"]) for line in lines]
+    assert exported == [row.body for row in rows]
+
+
+class _Said(msgspec.Struct):
+    """The event's own part of a body, with its bytes."""
+
+    data: msgspec.Raw
 
 
 async def test_aud_06_a_node_that_lost_the_duty_signs_nothing_that_counts(fresh: Config) -> None:
