@@ -413,25 +413,3 @@ def test_a_note_with_a_checkpoint_that_no_log_key_signed_is_refused(acme: Log, g
     (directory / "checkpoint").write_bytes(sign(text, [globex.signer]))
     with pytest.raises(ProofFailed, match="checkpoint_signature"):
         verify_export(directory, keys=[acme.published(), globex.published()])
-
-
-def test_aud_03_what_is_hashed_is_what_is_exported_and_read_back(tmp_path: Path) -> None:
-    """AUD-03: composed and decomposed text, numbers at the edges and times keep their bytes through an export."""
-    log = Log()
-    for value in (
-        "\u00e9",
-        "e\u0301",
-        1e21,
-        -0.0,
-        2**53 - 1,
-        "9007199254740993",
-        "",
-        None,
-        "2026-01-01T00:00:00.123456789Z",
-    ):
-        log.record(value)
-    lines = (log.export(tmp_path) / "events.jsonl").read_bytes().splitlines()
-    assert verify_export(tmp_path).size == len(lines) == 9
-    assert [bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])["event"]) for line in lines] == [
-        entry.body for entry in log.entries
-    ]

@@ -12,6 +12,7 @@ from tenantry.app.config import Config
 from tenantry.store import Database
 from tests.faults.storage import Answer, until
 from tests.faults.whole import StoredOf
+from tests.stand.deadlocks import deadlocks
 from tests.stand.nodes import NodeProcess, deployed, node_process
 from tests.stand.tamper import tamper
 
@@ -51,6 +52,14 @@ class Trio:
             self.resume(place)
         for stack in self._stacks:
             await stack.aclose()
+
+    def lapse(self) -> None:
+        """Every duty lapses now, as that of a killed node does after 15 s."""
+        tamper(self._configs[0], "UPDATE duties SET until = 0")
+
+    def deadlocks(self) -> int:
+        """The deadlocks that these nodes met, once they are closed."""
+        return deadlocks(self._configs[0])
 
     async def tell(self, place: int, what: str, **args: Any) -> Answer:
         """Tell a node something. If it is killed meanwhile, the outcome is unknown."""
@@ -106,22 +115,43 @@ class Ledger:
         self.org = org
         self.entries: dict[str, tuple[str, int]] = {}
         self.maybe: dict[str, tuple[str, int]] = {}
+        self._made: set[str] = set()
         self.members: set[str] = set()
         self.vouchers: dict[str, int] = {}
         self.credentials: list[tuple[Answer, frozenset[str]]] = []
         self.cuts: list[tuple[str, int, float]] = []
         self.numbers = itertools.count()
+        self._began: dict[int, tuple[int, int]] = {}
+        """Of a node that took over from a killed one: the last revision before the kill, and when it was ready."""
+
+    async def kill(self, place: int) -> None:
+        """SIGKILL, and a successor, which hears what is committed from some moment of its start on."""
+        before = self.head()
+        await self.trio.kill(place)
+        self._began[place] = before, self.head()
 
     async def add(self, place: int, entry: str, account: str, amount: int) -> None:
-        """Add an entry, or send one again whose outcome is unknown."""
+        """Add an entry, or send one again."""
         answer = await self.trio.tell(place, "add_entry", org=self.org, id=entry, account=account, amount=amount)
-        known = answer["ok"] or (answer["error"] == "already_entered" and entry in self.maybe)
-        if known:
+        if answer["ok"]:  # of what is sent again by several the others may be answered first
+            assert entry not in self._made, "an entry was made twice"
+            self._made.add(entry)
+        if entry in self.entries:
+            assert answer["ok"] or answer["error"] in ("already_entered", *UNKNOWN), answer
+        elif answer["ok"] or (answer["error"] == "already_entered" and entry in self.maybe):
             self.entries[entry] = (account, amount)
             self.maybe.pop(entry, None)
         else:
             assert answer["error"] in UNKNOWN, answer
             self.maybe[entry] = (account, amount)
+
+    async def correct(self, place: int, entry: str, amount: int) -> None:
+        """Add to an entry that is there; whoever was faster four times makes it a conflict, which changes nothing."""
+        answer = await self.trio.tell(place, "correct", org=self.org, id=entry, amount=amount)
+        assert answer["ok"] or answer["error"] in ("conflict", "unavailable"), answer
+        if answer["ok"]:
+            account, before = self.entries[entry]
+            self.entries[entry] = account, before + amount
 
     async def join(self, place: int, name: str) -> None:
         """Add a member."""
@@ -178,19 +208,41 @@ class Ledger:
         assert all(times <= 1 for times in self.vouchers.values()), "a voucher was spent twice"
         assert {v for v, times in self.vouchers.items() if times} <= {row[0] for row in stored.vouchers}
 
+    async def check_seen(self, place: int) -> None:
+        """A node shows what was acknowledged by any."""
+        seen = await self.trio.tell(place, "look", org=self.org)
+        assert seen["ok"], seen
+        assert seen["head"]["rev"] == self.head()
+        there = {row["id"]: (row["account"], row["amount"]) for row in seen["entries"]}
+        assert self.entries.items() <= there.items()
+        assert self.members <= set(seen["members"])
+        assert {voucher for voucher, times in self.vouchers.items() if times} <= set(seen["vouchers"])
+
     async def check_heard(self) -> None:
-        """Every node's followers heard every revision since it started, each once and in order."""
+        """Every running node's followers heard every revision since it started up to the last, each once and in order."""
+        head = self.head()
 
         async def all_heard() -> bool:
-            head = len(self.trio.stored(self.org).changes)
             for place in self.trio.running():
                 heard = [rev for rev, _ in (await self.trio.tell(place, "heard", org=self.org))["changes"]]
-                assert heard == list(range(heard[0], heard[0] + len(heard))) if heard else True, heard
-                if heard and heard[-1] != head:
+                first = heard[0] if heard else head + 1
+                before, ready = self._began.get(place, (0, 0))
+                assert heard == list(range(first, first + len(heard))), heard
+                assert before < first, "a revision that was there before the node"
+                if first > ready + 1 or first + len(heard) != head + 1:
                     return False
             return True
 
-        await until(all_heard, 5, "every follower heard everything")
+        await until(all_heard, 5, f"every follower heard everything up to revision {head}")
+
+    async def heard_up_to(self) -> set[int]:
+        """The last revision that each running node's followers heard; 0 where none was since it started."""
+        told = [await self.trio.tell(place, "heard", org=self.org) for place in self.trio.running()]
+        return {answer["changes"][-1][0] if answer["changes"] else 0 for answer in told}
+
+    def head(self) -> int:
+        """The last revision."""
+        return len(self.trio.stored(self.org).changes)
 
     async def check_balances(self, within_s: float) -> None:
         """What a follower derived is what the entries say."""

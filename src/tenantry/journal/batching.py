@@ -1,6 +1,6 @@
 """How sets that only record, or touch one ephemeral row, share a transaction on PostgreSQL.
 
-Three kinds of statement, in this order, sorted by organization so that the batches of several nodes never wait in a circle:
+Three kinds of statement, in this order, each sorted by organization and key so that the batches of several nodes never wait in a circle:
 
 1. for each ephemeral statement: drop what descends from a cut, write the rest, and keep the numbers of those that succeeded in a
    setting of the transaction;
@@ -146,10 +146,10 @@ def _writing(statement: Statement | None) -> Compiled:
     columns = ", ".join(
         ["n", "org", "path", "path_rev", "platform_path", "platform_rev", "incarnation", "must", *names]
     )
+    keys = ", ".join(["org", *(statement.key if statement is not None else ())])
     if statement is None:
         done = "done AS (SELECT n FROM alive)"
     else:
-        keys = ", ".join(["org", *statement.key])
         done = (
             f"written AS ({statement.many}),\ndone AS (SELECT alive.n FROM alive LEFT JOIN written w USING ({keys}) "  # noqa: S608
             "WHERE alive.must = 0 OR w.org IS NOT NULL)"
@@ -164,7 +164,8 @@ alive AS (
         SELECT 1 FROM cuts c WHERE c.org = a.org AND c.id IN (SELECT jsonb_array_elements_text(a.path::jsonb)) AND c.rev > a.path_rev)
       AND NOT EXISTS (
         SELECT 1 FROM cuts c
-        WHERE c.org = '{PLATFORM}' AND c.id IN (SELECT jsonb_array_elements_text(a.platform_path::jsonb)) AND c.rev > a.platform_rev)),
+        WHERE c.org = '{PLATFORM}' AND c.id IN (SELECT jsonb_array_elements_text(a.platform_path::jsonb)) AND c.rev > a.platform_rev)
+    ORDER BY {keys}),
 {done},
 kept AS (
     SELECT set_config('tenantry.done', concat_ws(',', nullif(current_setting('tenantry.done'), ''), string_agg(n::text, ',')), true)
