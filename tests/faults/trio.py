@@ -53,10 +53,6 @@ class Trio:
         for stack in self._stacks:
             await stack.aclose()
 
-    def lapse(self) -> None:
-        """Every duty lapses now, as that of a killed node does after 15 s."""
-        tamper(self._configs[0], "UPDATE duties SET until = 0")
-
     def deadlocks(self) -> int:
         """The deadlocks that these nodes met, once they are closed."""
         return deadlocks(self._configs[0])
