@@ -26,7 +26,7 @@ from tenantry.store import fence
 from tenantry.store.batch import Batcher
 from tenantry.store.engine import Place, Survey
 from tenantry.store.line import Line, hang_up
-from tenantry.store.program import Outcome, Program, Row
+from tenantry.store.program import Outcome, Program, Row, Step
 from tenantry.store.schema import Compiled, Read
 from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
 from tenantry.store.turns import Turns
@@ -193,25 +193,17 @@ class PostgresEngine:
             raise refusal(error) from error
 
     async def _once(self, program: Program) -> Outcome:
+        steps = [(place, step) for place, step in enumerate(program.steps) if step.statement.postgres.text]
         cursors: list[AsyncCursor[Row]] = []
         async with self._connection(program.role) as connection:
             try:
                 async with _transaction(connection):
                     org = ""
-                    for place, step in enumerate(program.steps):
-                        compiled = (
-                            step.statement.postgres_guarded if step.otherwise is not None else step.statement.postgres
-                        )
-                        if not step.statement.postgres.text:
-                            continue
+                    for place, step in steps:
                         if step.org != org:
                             org = step.org
                             await connection.execute(SET_ORG, (org,), prepare=True)
-                        values = step.args | {"org": org}
-                        given = [values[name] for name in compiled.names]
-                        if step.otherwise is not None:
-                            given.append(place)
-                        cursor = await connection.execute(compiled.text.encode(), given, prepare=True)
+                        cursor = await _send(connection, step, place)
                         if step.statement.returns:
                             cursors.append(cursor)
             except RETRIED:
@@ -281,6 +273,17 @@ class PostgresEngine:
                 async with self._connection("worker") as connection:
                     await connection.execute(f"NOTIFY {CHANNEL}")
             await asyncio.sleep(NOTIFY_EVERY_S)
+
+
+async def _send(connection: AsyncConnection, step: Step, place: int) -> AsyncCursor[Row]:
+    """Send a step; one that must write carries its place in the program, by which its refusal is found."""
+    statement = step.statement
+    compiled = statement.postgres if step.otherwise is None else statement.postgres_guarded
+    values = step.args | {"org": step.org}
+    given = [values[name] for name in compiled.names]
+    if step.otherwise is not None:
+        given.append(place)
+    return await connection.execute(compiled.text.encode(), given, prepare=True)
 
 
 class _Borrowed:
