@@ -128,3 +128,17 @@ def test_a_folder_in_place_of_a_checkpoint_or_of_keys_is_refused(deployed: Shell
 def test_a_folder_that_is_not_there_is_a_mistake_and_no_failed_proof(deployed: Shell, out: Path) -> None:
     assert deployed("audit", "verify", "nowhere").status == 2
     assert deployed("audit", "verify", out, "--against", "nowhere").status == 2
+    assert deployed("audit", "verify", out, "--against", out).status == 2
+
+
+@pytest.mark.parametrize("handed", ["nonsense", '[{"vkey": "not one", "since": "2026-01-01T00:00:00Z"}]'])
+def test_what_the_verifier_brought_along_and_is_malformed_is_a_mistake_and_no_failed_proof(
+    deployed: Shell, out: Path, handed: str
+) -> None:
+    brought = deployed.folder / "brought"
+    brought.write_text(handed)
+    for option in ("--keys", "--against"):
+        wrong = deployed("audit", "verify", out, option, brought, "--json")
+        assert (wrong.status, json.loads(wrong.err)["error"]) == (2, "invalid"), wrong.err
+    (out / "keys.json").write_text(handed)
+    assert deployed("audit", "verify", out).status == 4

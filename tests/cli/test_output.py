@@ -1,11 +1,12 @@
 """The same facts for a person and for a program, refusals on stderr, and exit statuses that mean one thing each."""
 
+import errno
 import json
 
 import pytest
 
 from tenantry import __version__
-from tenantry.cli.commands import status
+from tenantry.cli.commands import of_the_system, status
 from tenantry.core import errors
 from tests.cli.conftest import ISSUER, Shell
 
@@ -78,6 +79,8 @@ def test_help_says_of_every_command_what_it_does(tenantry: Shell) -> None:
         (errors.Damaged(), 1),
         (errors.Invalid(), 2),
         (errors.Unavailable(), 3),
+        (errors.StorageFull(), 3),
+        (errors.Throttled(), 3),
         (errors.Stale(), 3),
         (errors.Upstream(), 3),
         (errors.Unknown(), 3),
@@ -86,6 +89,34 @@ def test_help_says_of_every_command_what_it_does(tenantry: Shell) -> None:
 )
 def test_each_kind_of_error_has_one_status(error: errors.TenantryError, expected: int) -> None:
     assert status(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (["init", "--issuer", ISSUER, "--config", "/proc/none/tenantry.toml"], "/proc/none"),
+        (["doctor", "--config", "."], "."),
+        (["audit", "export", "--org", "org_" + "0" * 26, "--out", "/proc/none/out"], "/proc/none"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_named_without_a_trace(deployed: Shell, arguments: list[str], path: str) -> None:
+    refused = deployed(*arguments, "--json")
+    assert (refused.status, refused.out) == (2, "")
+    (line,) = refused.err.splitlines()
+    assert json.loads(line)["error"] == "invalid"
+    assert path in json.loads(line)["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "out"), "storage_full"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "upstream"),
+    ],
+)
+def test_what_the_system_cannot_do_now_is_no_mistake_of_the_call(error: OSError, code: str) -> None:
+    refused = of_the_system(error)
+    assert (refused.code, status(refused)) == (code, 3)
 
 
 def test_no_secret_is_shown(tenantry: Shell) -> None:

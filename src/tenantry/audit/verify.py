@@ -7,7 +7,8 @@ a trusted place), nor that the tail was not cut (pass a checkpoint you kept `aga
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +36,7 @@ from tenantry.audit.merkle import HASH_BYTES, Frontier
 from tenantry.audit.note import Verifier, parse_vkey
 from tenantry.audit.proof import ProofFailed
 from tenantry.audit.table import check_table
+from tenantry.core.errors import Invalid
 from tenantry.core.text import display
 
 _HASHES_AT_ONCE = 4096
@@ -64,16 +66,20 @@ def verify_export(
 ) -> Report:
     """Verify the export in `directory`, with published `keys` and `against` an earlier checkpoint where given.
 
-    Raises `ProofFailed`. An export that is sound but shorter than the checkpoint held fails as `behind`, its `index`
-    being the size up to which it is complete: a lagging replica made it, or the tail was cut.
+    An export that is sound but shorter than the checkpoint held fails as `behind`, its `index` being the size up to which it is
+    complete: a lagging replica made it, or the tail was cut.
+
+    Raises:
+        ProofFailed: the export does not hold.
+        Invalid: `against` is no signed note, which says nothing of the export.
     """
     manifest = _manifest(directory)
-    published = read_keys(directory / KEYS) if keys is None else keys
+    published = _keys(directory / KEYS) if keys is None else keys
     verifiers = [parse_vkey(key.vkey) for key in published if key.purpose == PURPOSE]
     checkpoint, opened = open_checkpoint(read_file(directory / CHECKPOINT), verifiers)
     if (manifest.origin, manifest.org, manifest.size) != (checkpoint.origin, checkpoint.organization, checkpoint.size):
         raise ProofFailed("checkpoint_mismatch", "the manifest speaks of another checkpoint")
-    held = open_checkpoint(against, verifiers)[0] if against is not None else None
+    held = _held(against, verifiers) if against is not None else None
     if held and held.origin != checkpoint.origin:
         raise ProofFailed("foreign", f"the checkpoint held is of the log {display(held.origin[:100])}")
     _check_hashes(directory, checkpoint, held)
@@ -99,11 +105,39 @@ def verify_export(
 
 
 def read_keys(path: Path) -> list[PublishedKey]:
-    """Read a published key history (`keys.json`); raises `ProofFailed` (`malformed`)."""
+    """Read a published key history (`keys.json`) that comes from elsewhere.
+
+    Raises:
+        Invalid: it is none.
+    """
+    with _handed_over(path.name):
+        keys = _keys(path)
+        for key in keys:
+            parse_vkey(key.vkey)
+    return keys
+
+
+def _keys(path: Path) -> list[PublishedKey]:
     try:
         return msgspec.json.decode(read_file(path), type=list[PublishedKey])
     except UNREADABLE as error:
         raise ProofFailed("malformed", f"{path.name}: {display(str(error)[:300])}") from error
+
+
+def _held(note: bytes, verifiers: Sequence[Verifier]) -> Checkpoint:
+    with _handed_over("the checkpoint held"):
+        return open_checkpoint(note, verifiers)[0]
+
+
+@contextmanager
+def _handed_over(what: str) -> Iterator[None]:
+    """What the verifier brought along and is not of its format is a mistake of the call, and proves nothing of the log."""
+    try:
+        yield
+    except ProofFailed as error:
+        if error.kind != "malformed":
+            raise
+        raise Invalid(f"Not usable: {what} ({error.message}).", hint="Give the file as it was published.") from error
 
 
 def _manifest(directory: Path) -> Manifest:

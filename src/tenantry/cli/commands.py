@@ -1,5 +1,6 @@
 """Which commands there are, and what becomes of a refusal: its code, why and what to do next on stderr, and an exit status."""
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ from tenantry.core.errors import (
 MEANINGS = {
     0: "done",
     1: "refused: the sentence says why",
-    2: "the command line, the configuration or another input is not of the form asked for",
+    2: "the command line, the configuration or another input is not of the form asked for, or a path cannot be used",
     3: "the database, or something else outside, cannot be reached or cannot take it now",
     4: "a proof failed",
 }
@@ -32,7 +33,6 @@ STATUSES: tuple[tuple[type[TenantryError], int], ...] = (
     (ProofFailed, 4),
     (Invalid, USAGE),
     (Damaged, 1),
-    (StorageFull, 1),
     (Throttled, 3),
     (Unknown, 3),
     (Upstream, 3),
@@ -69,9 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         fail(Failure("usage", str(error), "Add --help to see what is possible."), as_json=as_json)
         return USAGE
-    except TenantryError as error:
-        fail(_told(error), as_json=as_json)
-        return status(error)
+    except (TenantryError, OSError) as error:
+        refusal = error if isinstance(error, TenantryError) else of_the_system(error)
+        fail(_told(refusal), as_json=as_json)
+        return status(refusal)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -92,3 +93,14 @@ def _told(error: TenantryError) -> Failure:
 def status(error: TenantryError) -> int:
     """The exit status that an error ends a command with."""
     return next(number for kind, number in STATUSES if isinstance(error, kind))
+
+
+def of_the_system(error: OSError) -> TenantryError:
+    """Our refusal for the operating system's: a path that cannot be used is an input, a full disk or a dead line is not."""
+    said = error.strerror or type(error).__name__
+    where = f"{error.filename}: {said}." if error.filename is not None else f"{said}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(where, hint="Free space on that disk.")
+    if error.filename is not None:
+        return Invalid(where, hint="Name a path that this user may use.")
+    return Upstream(where, hint="Try again.")
