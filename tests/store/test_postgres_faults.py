@@ -10,8 +10,9 @@ import pytest
 
 from tenantry.app.node import Node
 from tenantry.cli.demo.cluster import Cluster
-from tenantry.core.errors import TenantryError, Unavailable, Unknown
+from tenantry.core.errors import Ended, TenantryError, Unavailable, Unknown
 from tenantry.store import Survey, postgres
+from tenantry.store.postgres import CONNECTIONS
 from tests.stand.databases import postgres_database
 from tests.stand.nodes import deployed, node_of
 from tests.stand.organizations import Organization, open_organization
@@ -127,6 +128,28 @@ async def test_ops_21_a_lock_is_waited_for_two_seconds_and_no_longer(
                 await waiting
     assert await acme.holdings() == before
     await acme.spend("one")
+
+
+async def test_ops_21_a_cut_does_not_queue_behind_what_exhausts_the_pool(
+    acme: Organization, superuser: psycopg.AsyncConnection
+) -> None:
+    """OPS-21: with every connection for requests waiting for a lock, access still ends at once; another write waits its turn."""
+    globex, neighbour = await open_organization(acme.node), await open_organization(acme.node)
+    credential = await neighbour.issue("user_a")
+    async with superuser.transaction():
+        await superuser.execute("SELECT 1 FROM heads WHERE org = ANY (%s) FOR UPDATE", ([acme.id, globex.id],))
+        each = range(CONNECTIONS // 2)
+        stuck = [asyncio.create_task(org.add_member(f"member {n}")) for org in (acme, globex) for n in each]
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        while await (await superuser.execute(waiting, (DATABASE,))).fetchone() != (CONNECTIONS,):
+            await superuser.execute("SELECT pg_stat_clear_snapshot()")
+        another = asyncio.create_task(neighbour.add_member("Gus"))
+        async with asyncio.timeout(1):
+            await neighbour.cut("user_a")
+        assert not another.done()
+    await asyncio.gather(another, *stuck)
+    with pytest.raises(Ended):
+        await neighbour.add_member("refused", credential)
 
 
 @pytest.mark.parametrize("write", ["member", "voucher"])

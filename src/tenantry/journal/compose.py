@@ -42,7 +42,7 @@ def compose(w: WriteSet, actor: Principal, origin: Origin, at_ms: int, *, dialec
         steps += [Step(part.org, schema.DESTROY, {"subject": subject, "at": at_ms}) for subject in part.destroyed]
     if dialect == "postgres" and role == "app" and SHARED.takes(w, parts):
         return SHARED.program(w, actor, steps)
-    return Program(w.org, steps, role)
+    return Program(w.org, steps, role, cuts=any(part.cuts for part in parts))
 
 
 def settle(w: WriteSet, program: Program, outcome: Outcome) -> None:

@@ -41,6 +41,9 @@ WORKING = 2
 READING = 4
 """Connections a node reads over, so that no queue of writers stands before a read."""
 
+CUTTING = 2
+"""Connections for sets that end access, so that no queue of writers stands before them, nor one cut that waits for a lock."""
+
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 10_000
 SILENT_AFTER_S = STATEMENT_TIMEOUT_MS / 1000 + 1
@@ -100,13 +103,18 @@ class PostgresEngine:
         self._pools = {
             "app": _pool(urls.app, CONNECTIONS + 1),
             "reading": _pool(urls.app, READING),
+            "cuts": _pool(urls.app, CUTTING),
             "worker": _pool(urls.worker, WORKING),
         }
         self._line = Line(urls.follower)
         self._urls = urls
         self._change = asyncio.Event()
         self._committed = asyncio.Event()
-        self._turns = {"app": Turns(self._retried, CONNECTIONS), "worker": Turns(self._retried, WORKING)}
+        self._turns = {
+            "app": Turns(self._retried, CONNECTIONS),
+            "cuts": Turns(self._retried, CUTTING),
+            "worker": Turns(self._retried, WORKING),
+        }
         self._batcher = Batcher(self._on_app, self._turns["app"].run)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -117,7 +125,8 @@ class PostgresEngine:
             Unavailable: the database cannot be reached.
             Unsafe: two are one, a role could bypass row security, a table has none, or commits would not be durable.
         """
-        for role, pool in self._pools.items():
+        for name, pool in self._pools.items():
+            role = "worker" if name == "worker" else "app"
             try:
                 await pool.open(wait=True, timeout=10)
             except PoolTimeout as error:
@@ -132,7 +141,7 @@ class PostgresEngine:
         self._batcher.start()
 
     async def run(self, program: Program) -> Outcome:
-        outcome = await (self._batcher if program.many is not None else self._turns[program.role]).run(program)
+        outcome = await (self._batcher if program.many is not None else self._turns[_way(program)]).run(program)
         self._committed.set()
         return outcome
 
@@ -195,7 +204,7 @@ class PostgresEngine:
     async def _once(self, program: Program) -> Outcome:
         steps = [(place, step) for place, step in enumerate(program.steps) if step.statement.postgres.text]
         cursors: list[AsyncCursor[Row]] = []
-        async with self._connection(program.role) as connection:
+        async with self._connection(_way(program)) as connection:
             try:
                 async with _transaction(connection):
                     org = ""
@@ -222,8 +231,8 @@ class PostgresEngine:
                 ]
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
-    def _connection(self, role: str) -> "_Borrowed":
-        return _Borrowed(self._pools[role])
+    def _connection(self, pool: str) -> "_Borrowed":
+        return _Borrowed(self._pools[pool])
 
     async def _rows(self, role: str, text: str, values: Any) -> list[Row]:
         """Rows of a read, asked for once more if the connection turns out to be dead: after a fail-over every pooled one is."""
@@ -284,6 +293,11 @@ async def _send(connection: AsyncConnection, step: Step, place: int) -> AsyncCur
     if step.otherwise is not None:
         given.append(place)
     return await connection.execute(compiled.text.encode(), given, prepare=True)
+
+
+def _way(program: Program) -> str:
+    """The pool of a set that has a transaction of its own, and the turns before it."""
+    return "cuts" if program.cuts else program.role
 
 
 class _Borrowed:

@@ -41,13 +41,15 @@ class Many(Protocol):
 class Program(msgspec.Struct, frozen=True, eq=False):
     """What one transaction does.
 
-    `org` is the lane it queues in; `role` is the PostgreSQL role it runs as; `many` is set where it may share a transaction, and
-    `keys` then names the rows that no two programs of one transaction may both touch.
+    `org` is the lane it queues in; `role` is the PostgreSQL role it runs as; `cuts` gives it a connection that other sets
+    cannot take; `many` is set where it may share a transaction, and `keys` then names the rows that no two programs of one
+    transaction may both touch.
     """
 
     org: str
     steps: list[Step]
     role: str = "app"
+    cuts: bool = False
     many: Many | None = None
     keys: frozenset[Any] = frozenset()
 
