@@ -340,7 +340,7 @@ async def test_aud_15_nothing_more_is_recorded_once_nobody_has_been_able_to_sign
     fresh: Config, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AUD-15: with the KMS away a node signs as long as it may use what it unwrapped; then changes go on unsigned for a stated
-    time, then they are refused with nothing written, and all resumes when it is back."""
+    time while health says so, then they are refused with nothing written, and all resumes when it is back."""
     kms = Kms(bytes(range(32)))
 
     async def kms_of(_: Config) -> Kms:
@@ -362,7 +362,12 @@ async def test_aud_15_nothing_more_is_recorded_once_nobody_has_been_able_to_sign
         async with asyncio.timeout(5):
             while sequencing.holds:
                 await node.engine.changed(0.02)
-        clock.advance(DUTY_MS + BACKLOG_MS + 1_000)
+        clock.advance(2 * DUTY_MS + 1_000)
+        await _looked(node)
+        assert not node.health().ready
+        assert DUTY_MS < node.health().unsigned_ms < BACKLOG_MS
+        await acme.add_member("unsigned, and still written")
+        clock.advance(BACKLOG_MS - DUTY_MS)
         await _looked(node)
         before = await acme.holdings()
         with pytest.raises(Unavailable, match="cannot be signed"):
@@ -375,6 +380,7 @@ async def test_aud_15_nothing_more_is_recorded_once_nobody_has_been_able_to_sign
                 await node.engine.changed(0.02)
         await acme.checkpointed()
         await _looked(node)
+        assert node.health().unsigned_ms == 0
         await acme.add_member("written again")
 
 

@@ -137,12 +137,16 @@ async def test_ops_11_a_node_whose_clock_jumps_stops_saying_yes(fresh: Config, d
 
         if dialect == "postgres":
             await until(stale, 1.0, "a node whose clock jumped says stale")
+            health = node.health()
+            assert (health.ready, health.stale) == (False, True)
+            assert health.skew_ms > 25_000
         clock.off_ms = 0
 
         async def yes() -> bool:
             return not await stale()
 
         await until(yes, 1.0, "a node whose clock is right again says yes")
+        assert node.health().ready
         ids = [await acme.add_entry() for _ in range(3)]
         clock.off_ms = -3_000
         ids += [await acme.add_entry() for _ in range(3)]

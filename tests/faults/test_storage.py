@@ -24,7 +24,7 @@ def _ledger(storage: Storage, org: str) -> set[str]:
 
 
 async def test_ops_03_a_full_disk_refuses_writes_whole_and_nothing_else(storage: Storage) -> None:
-    """OPS-03: writes are refused as `storage_full` with nothing half; reads and revocations hold; it recovers by itself."""
+    """OPS-03: writes are refused as `storage_full` with nothing half; reads and revocations hold; it recovers; health says it."""
     async with storage.node() as node:
         org = await opened(node)
         credential = (await node.do("issue", org=org, holder="user_a", path=["user_a"]))["credential"]
@@ -37,6 +37,8 @@ async def test_ops_03_a_full_disk_refuses_writes_whole_and_nothing_else(storage:
             answers += await _entries(node, org, 200, f"full{len(answers)}_")
         refused = [answer for answer in answers if not answer["ok"]]
         assert {answer["error"] for answer in refused} == {"storage_full"}
+        health = (await node.do("state"))["health"]
+        assert (health["ready"], health["storage_full"], health["stale"]) == (False, True, False)
         assert len((await node.do("look", org=org))["entries"]) == 3 + len(_acknowledged(answers))
         assert (await node.do("check", **{"as": credential}))["ok"]
         assert (await node.do("check", **{"as": dead}))["error"] == "ended"
@@ -44,6 +46,11 @@ async def test_ops_03_a_full_disk_refuses_writes_whole_and_nothing_else(storage:
         after = await _entries(node, org, 3, "after")
         assert [answer["ok"] for answer in after] == [True] * 3
         assert _ledger(storage, org) == _acknowledged(before + answers + after)
+
+        async def ready() -> bool:
+            return (await node.do("state"))["health"]["ready"]
+
+        await until(ready, 10, "a node with space again is ready again")
 
 
 async def test_aud_15_where_the_log_cannot_grow_the_state_does_not_change(storage: Storage) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
+from tenantry.app.health import Health, health_of
 from tenantry.app.root import root_key
 from tenantry.audit.log import erase_again
 from tenantry.audit.schema import SCHEMA as AUDIT
@@ -66,6 +67,10 @@ class Node(msgspec.Struct, frozen=True, eq=False):
 
     ended: asyncio.Event
     """Set when the process must end: storage failed, or the database lives another life."""
+
+    def health(self) -> Health:
+        """Whether this node is ready for requests, and why not."""
+        return health_of(self.lease, self.pulse, self.clock)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import Conflict, Misuse, NotFound
+from tenantry.core.errors import Conflict, Misuse, NotFound, StorageFull
 from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.core.scopes import TenantScope
@@ -15,7 +15,7 @@ from tenantry.journal.event import Origin
 from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import HEAD, Head
 from tenantry.journal.writeset import WriteSet
-from tenantry.store import Engine, Read, Survey, each_organization
+from tenantry.store import Engine, Program, Read, Survey, each_organization
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -101,7 +101,7 @@ class Journal:
             return
         self._pulse.refuse_backlog(self._clock.now_ms())
         program = compose(w, actor, origin, self._clock.now_ms(), dialect=self._engine.dialect)
-        settle(w, program, await self._engine.run(program))
+        await self._send(w, program)
 
     @asynccontextmanager
     async def begin_duty(self, scope: TenantScope, duty: Duty) -> AsyncIterator[WriteSet]:
@@ -115,7 +115,7 @@ class Journal:
         duty.hold(w)
         yield w
         program = compose(w, SYSTEM, _NOWHERE, self._clock.now_ms(), dialect=self._engine.dialect, role="worker")
-        settle(w, program, await self._engine.run(program))
+        await self._send(w, program)
 
     async def run(
         self,
@@ -140,3 +140,11 @@ class Journal:
             return result
         async with self.begin(scope, actor) as w:
             return await use_case(w, reads, *args, **kwargs)
+
+    async def _send(self, w: WriteSet, program: Program) -> None:
+        try:
+            outcome = await self._engine.run(program)
+        except StorageFull:
+            self._pulse.full_at = self._clock.boottime()
+            raise
+        settle(w, program, outcome)

@@ -30,11 +30,15 @@ class Lease:
         """Milliseconds since the last successful read began; infinite before the first."""
         return float("inf") if self._heard is None else (self._clock.boottime() - self._heard) * 1000
 
+    def holds(self, *organizations: str) -> bool:
+        """Whether this node may say yes now, for these organizations."""
+        return self.age_ms() < LEASE_MS and self.withheld.isdisjoint(organizations)
+
     def check(self, *organizations: str) -> None:
         """Refuse unless the lease holds for these organizations.
 
         Raises:
             Stale: it has run out, or one of them is withheld.
         """
-        if self.age_ms() >= LEASE_MS or not self.withheld.isdisjoint(organizations):
+        if not self.holds(*organizations):
             raise Stale(hint="Ask again in a second, or ask another node.", retry_after_ms=LEASE_MS)

@@ -1,0 +1,34 @@
+"""Whether a node is ready for requests, and what keeps it from being. Read from memory: asking costs the database nothing."""
+
+import msgspec
+
+from tenantry.core.clock import Clock
+from tenantry.core.limits import CLOCK_SKEW_MS
+from tenantry.journal import Lease, Pulse
+from tenantry.journal.duties import DUTY_MS
+
+FULL_MS = 5_000
+"""How long a node stays unready after a write found no space; the next ones then show whether there is some again."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a node is. Every cause mends itself once what is behind it does."""
+
+    ready: bool
+    storage_full: bool
+    """A write of the last `FULL_MS` found no space. Reads and what was cut hold."""
+    stale: bool
+    """It has not heard from the database recently enough to say yes."""
+    skew_ms: int
+    """How far its clock is from the database's; not ready past `CLOCK_SKEW_MS`."""
+    unsigned_ms: int
+    """How long nobody has been able to sign the logs; not ready past `DUTY_MS`, by which another node has taken over if one can."""
+
+
+def health_of(lease: Lease, pulse: Pulse, clock: Clock) -> Health:
+    """How the node of this lease and pulse is now."""
+    full = (clock.boottime() - pulse.full_at) * 1000 < FULL_MS
+    stale = not lease.holds()
+    unsigned_ms = pulse.unsigned_ms(clock.now_ms())
+    ready = not full and not stale and pulse.skew_ms <= CLOCK_SKEW_MS and unsigned_ms <= DUTY_MS
+    return Health(ready, storage_full=full, stale=stale, skew_ms=pulse.skew_ms, unsigned_ms=unsigned_ms)
