@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tenantry.app.config import Config
 from tenantry.app.node import Node
 from tenantry.audit import log
+from tenantry.audit.checking import check
 from tenantry.audit.checkpoint import open_checkpoint
 from tenantry.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from tenantry.audit.note import Signer, parse_vkey
 from tenantry.audit.proof import ProofFailed
-from tenantry.audit.schema import TILE
 from tenantry.audit.sequencer import Sequencer, SignerOf
 from tenantry.audit.verify import verify_export
 from tenantry.cli.demo import ledger
@@ -266,23 +266,95 @@ def _sequencer(node: Node, signer_of: SignerOf | None = None) -> Sequencer:
     return Sequencer(node.engine, node.journal, node.clock, keys.host, signer_of or keys.signer)
 
 
-async def test_aud_07_a_damaged_tile_stops_its_own_log_and_no_other(
-    deployment: Config, node: Node, acme: Organization, globex: Organization
+@pytest.mark.parametrize(("damaged", "kind", "index"), [(0, "inclusion", 3), (1, "consistency", None)])
+async def test_aud_07_a_damaged_tile_stops_proofs_over_it_and_is_written_again_from_its_leaves(
+    damaged: int, kind: str, index: int | None, fresh: Config
 ) -> None:
-    """AUD-07: nothing is signed over a stored tree that is not the signed one; the check names where; the rest goes on."""
+    """AUD-07: one bit of a tile: named by the check, no proof over it, other logs go on; the background check mends it."""
+    async with node_of(fresh) as node:
+        acme, globex = await filled(await open_organization(node)), await filled(await open_organization(node), 5)
+        (sequencing,) = [work for work in node.works if work.name == "sequence"]
+        await sequencing.close()
+        assert await check(acme.reads) == SIZE
+        await log.prove_inclusion(acme.reads, damaged * 256 + 3, SIZE)
+        _flip_in_tile(fresh, acme, damaged)
+        await _expect(check(acme.reads), "hashes_mismatch", damaged * 256)
+        await _expect(log.prove_inclusion(acme.reads, damaged * 256 + 3, SIZE), kind, index)
+        if damaged == 1:
+            await _expect(log.prove_consistency(acme.reads, 270, SIZE), "consistency", None)
+        await log.prove_inclusion(globex.reads, 3, 5)
+        sequencing.start()
+        await _once(node, lambda: log.prove_inclusion(acme.reads, damaged * 256 + 3, SIZE))
+        assert await check(acme.reads) == SIZE
+        assert node.checker.damaged == {}
+
+
+async def test_aud_07_a_damaged_leaf_is_found_in_the_background_and_has_no_proof(fresh: Config) -> None:
+    """AUD-07: one bit of a leaf: found by itself and said, no proof over it; the leaf beside it and other logs go on."""
+    async with node_of(fresh) as node:
+        acme, globex = await filled(await open_organization(node)), await open_organization(node)
+        await log.prove_inclusion(acme.reads, 5, SIZE)
+        (change,) = DAMAGES["one byte changed"][0](node.engine.dialect)
+        tamper(fresh, change.format(org=acme.id))
+        await _expect(check(acme.reads), "changed", 5)
+        await _expect(log.prove_inclusion(acme.reads, 5, SIZE), "inclusion", 5)
+        await log.prove_inclusion(acme.reads, 6, SIZE)
+
+        async def found() -> None:
+            if acme.id not in node.checker.damaged:
+                raise ProofFailed("changed", "not found yet")
+
+        await _once(node, found)
+        assert list(node.checker.damaged) == [acme.id]
+        await globex.add_member("elsewhere")
+        await globex.checkpointed()
+        await acme.add_member("after the damage")
+        await log.prove_inclusion(acme.reads, SIZE, (await acme.checkpointed()).size)
+
+
+async def test_aud_07_nothing_is_signed_over_a_tree_that_is_not_the_signed_one(
+    deployment: Config, acme: Organization, globex: Organization
+) -> None:
+    """AUD-07: where leaf and tree are damaged together nothing can be mended: that log stops there, and the rest goes on."""
     await filled(acme)
-    assert await log.check(acme.reads) == SIZE
-    (hashes,) = [row.hashes for row in await acme.reads.all(TILE, level=0, n=1)]
-    damaged = bytes([hashes[0] ^ 1]) + hashes[1:]
-    literal = f"x'{damaged.hex()}'" if deployment.database.file else f"'\\x{damaged.hex()}'"
-    tamper(deployment, f"UPDATE audit_tiles SET hashes = {literal} WHERE org = '{acme.id}' AND level = 0 AND n = 1")
-    with pytest.raises(ProofFailed) as found:
-        await log.check(acme.reads)
-    assert (found.value.kind, found.value.index) == ("changed", 256)
+    tamper(deployment, f"DELETE FROM leaves WHERE org = '{acme.id}' AND idx = 260")
+    _flip_in_tile(deployment, acme, 1)
     await acme.add_member("after the damage")
     await globex.add_member("elsewhere")
     await globex.checkpointed()
+    await _expect(check(acme.reads), "checkpoint_mismatch", 256)
     assert (await log.last_checkpoint(acme.reads)).size == SIZE
+
+
+def _flip_in_tile(config: Config, organization: Organization, n: int) -> None:
+    """Flip one bit of the first hash of a tile of leaves."""
+    first = "substr(hashes, 1, 1)" if config.database.file else "get_byte(hashes, 0)"
+    flipped = {
+        True: f"CAST(CASE {first} WHEN x'00' THEN x'01' ELSE x'00' END || substr(hashes, 2) AS blob)",
+        False: f"set_byte(hashes, 0, {first} # 1)",
+    }[bool(config.database.file)]
+    tamper(
+        config,
+        f"UPDATE audit_tiles SET hashes = {flipped} WHERE org = '{organization.id}' AND level = 0 AND n = {n}",
+    )
+
+
+async def _expect(asked: Coroutine[Any, Any, object], kind: str, index: int | None) -> None:
+    with pytest.raises(ProofFailed) as found:
+        await asked
+    assert (found.value.kind, found.value.index) == (kind, index)
+
+
+async def _once(node: Node, ask: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the background check has come by."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await ask()
+            except ProofFailed:
+                await node.engine.changed(0.05)
+            else:
+                return
 
 
 async def test_aud_13_erasing_a_person_takes_the_data_and_leaves_every_proof(

@@ -33,9 +33,17 @@ def on_postgres(tenantry: Shell, empty_database: Callable[[], str]) -> Shell:
 def test_a_fresh_deployment_has_nothing_that_fails(deployed: Shell) -> None:
     well = deployed("doctor")
     assert (well.status, well.answer["ok"]) == (0, True)
-    assert {"database", "root key", "integrity", "durability", "clock", "schema", "incarnation", "audit log"} == {
-        check["name"] for check in well.answer["checks"]
-    }
+    assert {
+        "database",
+        "root key",
+        "integrity",
+        "durability",
+        "clock",
+        "schema",
+        "incarnation",
+        "audit log",
+        "log proofs",
+    } == {check["name"] for check in well.answer["checks"]}
 
 
 def test_looking_changes_nothing(deployed: Shell) -> None:
@@ -73,6 +81,23 @@ def test_ops_07_a_damaged_page_is_found_and_its_table_named(deployed: Shell, dam
     assert failed["status"] == "fail"
     assert "backup" in failed["next"]
     assert [c["name"] for c in found.answer["checks"] if c["name"].startswith("table ")] == [f"table {table}"]
+
+
+def test_aud_07_a_changed_leaf_fails_by_the_name_of_its_log(deployed: Shell) -> None:
+    """AUD-07: the database is whole and a leaf is not the one that was signed; the doctor names the log and the index."""
+    platform = "org_" + "0" * 26
+    assert deployed("audit", "export", "--org", platform, "--out", "out").status == 0
+    assert check(deployed("doctor"), "log proofs")["status"] == "ok"
+    connection = sqlite3.connect(deployed.folder / "tenantry.db")
+    with connection:
+        connection.execute(
+            "UPDATE leaves SET body = CAST(replace(CAST(body AS text), 'founded', 'fOunded') AS blob) WHERE idx = 0"
+        )
+    connection.close()
+    found = deployed("doctor")
+    assert found.status == 1
+    assert "changed at index 0" in check(found, f"log of {platform}")["found"]
+    assert check(found, "integrity")["status"] == "ok"
 
 
 def test_a_file_that_is_no_database_fails(deployed: Shell) -> None:

@@ -11,6 +11,7 @@ from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
 from tenantry.app.health import Health, health_of
 from tenantry.app.root import root_key
+from tenantry.audit.checking import Checker
 from tenantry.audit.log import erase_again
 from tenantry.audit.schema import SCHEMA as AUDIT
 from tenantry.audit.sequencer import Sequencer
@@ -63,7 +64,9 @@ class Node(msgspec.Struct, frozen=True, eq=False):
     published_keys: PublishedKeys
     checkpoint_keys: CheckpointKeys
     works: tuple[Working, ...]
-    """What this node does when it holds the duty: deriving each table and, last, sequencing the logs."""
+    """What this node does when it holds the duty: deriving each table and, last, sequencing and checking the logs."""
+
+    checker: Checker
 
     ended: asyncio.Event
     """Set when the process must end: storage failed, or the database lives another life."""
@@ -139,8 +142,9 @@ async def _check_in(
 
     incarnation = await check_in(engine, journal, duties, ids, clock, Path(config.state), config.issuer, destroy)
     checkpoint_keys = CheckpointKeys(keyring, clock, config.issuer)
-    works: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers]
-    works.append(Sequencer(engine, journal, clock, checkpoint_keys.host, checkpoint_keys.signer))
+    deriving: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers]
+    sequencer = Sequencer(engine, journal, clock, checkpoint_keys.host, checkpoint_keys.signer)
+    checker = Checker(journal)
     return Node(
         id=name,
         engine=engine,
@@ -156,6 +160,10 @@ async def _check_in(
         keyring=keyring,
         published_keys=PublishedKeys(journal, clock),
         checkpoint_keys=checkpoint_keys,
-        works=tuple(Working(work, duties, clock, ended.set) for work in works),
+        works=(
+            *(Working(work, duties, clock, ended.set) for work in deriving),
+            Working(sequencer, duties, clock, ended.set, checker.turn),
+        ),
+        checker=checker,
         ended=ended,
     )

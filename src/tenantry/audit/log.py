@@ -1,18 +1,25 @@
-"""Reading an organization's log with proof: pages, inclusion and consistency, the check against the tree, export; and erasure.
+"""Reading an organization's log with proof: pages, inclusion and consistency, export; and erasure.
 
 Who exported, and who was erased, is an event of the same log.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from tenantry.audit.export import Entry, ExportWriter, PublishedKey
-from tenantry.audit.merkle import HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash
+from tenantry.audit.merkle import (
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    root_of,
+    verify_consistency,
+    verify_inclusion,
+)
 from tenantry.audit.names import names_of
 from tenantry.audit.proof import ProofFailed
-from tenantry.audit.schema import LAST_CHECKPOINT, LEAVES_A_STEP, NAMED, TILE, CheckpointRow
-from tenantry.audit.tiles import TILE_WIDTH, TileTree
+from tenantry.audit.schema import LAST_CHECKPOINT, LEAVES_A_STEP, NAMED, CheckpointRow
+from tenantry.audit.stored import ask_tree, leaf_hashes
+from tenantry.audit.tiles import TILE_WIDTH
 from tenantry.core.errors import NotFound
 from tenantry.core.leaf import leaf
 from tenantry.core.principal import Principal
@@ -20,7 +27,6 @@ from tenantry.core.scopes import TenantScope
 from tenantry.journal import Event, Journal, LeafRow, Reads, Target
 from tenantry.journal.schema import ERASE, LEAF_ROWS
 
-T = TypeVar("T")
 ERASED_A_SET = 200
 
 
@@ -53,38 +59,49 @@ async def last_checkpoint(reads: Reads) -> CheckpointRow:
 
 
 async def prove_inclusion(reads: Reads, index: int, size: int) -> list[bytes]:
-    """The hashes that prove leaf `index` to be in the tree of `size` (RFC 9162, 2.1.3)."""
-    return await _with_tiles(reads, size, lambda tree: inclusion_proof(tree.node, index, size))
+    """The hashes that prove leaf `index` to be in the tree of `size` (RFC 9162, 2.1.3), proved here first.
+
+    Raises:
+        ProofFailed: the stored leaf, or the tree on the way to it, is not what was signed. Leaves beside it are still proved.
+    """
+    last = await last_checkpoint(reads)
+    path, steps, root = await ask_tree(
+        reads,
+        last.size,
+        lambda tree: (
+            inclusion_proof(tree.node, index, size),
+            consistency_proof(tree.node, size, last.size),
+            root_of(tree.node, size),
+        ),
+    )
+    rows = await reads.all(LEAF_ROWS, first=index, most=1)
+    if not rows or rows[0].index != index:
+        raise ProofFailed("missing", "A leaf under the checkpoint is not stored.", index=index)
+    verify_inclusion(leaf_hash(leaf(rows[0].revision, rows[0].body)), index, size, path, root)
+    verify_consistency(size, last.size, steps, root, last.root)
+    return path
 
 
 async def prove_consistency(reads: Reads, old: int, new: int) -> list[bytes]:
-    """The hashes that prove the tree of size `old` to be a beginning of that of size `new` (RFC 9162, 2.1.4)."""
-    return await _with_tiles(reads, new, lambda tree: consistency_proof(tree.node, old, new))
-
-
-async def check(reads: Reads, *, progress: Callable[[int, int], None] | None = None) -> int:
-    """Hold every stored leaf under the last checkpoint against the stored tree; returns how many were held.
+    """The hashes that prove the tree of size `old` to be a beginning of that of size `new` (RFC 9162, 2.1.4), proved here first.
 
     Raises:
-        ProofFailed: `changed` or `missing`, with the index of the first leaf that does not match.
+        ProofFailed: the stored tree on the way is not what was signed.
     """
-    size = (await last_checkpoint(reads)).size
-    for first in range(0, size, TILE_WIDTH):
-        wanted = min(TILE_WIDTH, size - first)
-        rows = await reads.all(LEAF_ROWS, first=first, most=wanted)
-        hashes = await _level_0(reads, first // TILE_WIDTH, wanted)
-        for place in range(wanted):
-            index = first + place
-            if place >= len(rows) or rows[place].index != index:
-                raise ProofFailed("missing", "A leaf under the checkpoint is not stored.", index=index)
-            if (
-                leaf_hash(leaf(rows[place].revision, rows[place].body))
-                != hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]
-            ):
-                raise ProofFailed("changed", "A stored leaf is not the one that was sequenced.", index=index)
-        if progress is not None:
-            progress(first + wanted, size)
-    return size
+    last = await last_checkpoint(reads)
+    steps, onward, before, after = await ask_tree(
+        reads,
+        last.size,
+        lambda tree: (
+            consistency_proof(tree.node, old, new),
+            consistency_proof(tree.node, new, last.size),
+            root_of(tree.node, old),
+            root_of(tree.node, new),
+        ),
+    )
+    verify_consistency(old, new, steps, before, after)
+    verify_consistency(new, last.size, onward, after, last.root)
+    return steps
 
 
 async def export(
@@ -115,7 +132,7 @@ async def export(
             wanted = min(TILE_WIDTH, checkpoint.size - first)
             rows = await reads.all(LEAF_ROWS, first=first, most=wanted)
             inside = [row for row in rows if row.index < first + wanted]
-            out.add(map(_entry, inside), await _level_0(reads, first // TILE_WIDTH, wanted))
+            out.add(map(_entry, inside), await leaf_hashes(reads, first // TILE_WIDTH, wanted))
             if progress is not None:
                 progress(first + wanted, checkpoint.size)
     return checkpoint
@@ -159,33 +176,3 @@ async def _named_since_checkpoint(reads: Reads, person: str) -> set[int]:
 
 def _entry(row: LeafRow) -> Entry:
     return Entry(row.index, row.revision, row.body, row.salt, row.personal)
-
-
-async def _level_0(reads: Reads, n: int, wanted: int) -> bytes:
-    rows = await reads.all(TILE, level=0, n=n)
-    return rows[0].hashes[: wanted * HASH_BYTES] if rows else b""
-
-
-class _Lacks(Exception):
-    """The tree needs a tile that was not read yet."""
-
-    def __init__(self, level: int, n: int) -> None:
-        super().__init__(level, n)
-        self.tile = (level, n)
-
-
-async def _with_tiles(reads: Reads, size: int, ask: Callable[[TileTree], T]) -> T:
-    """Ask a tree that lies in the database: whenever it lacks a tile, read that one and ask again. A proof needs few."""
-    tiles: dict[tuple[int, int], bytes] = {}
-
-    def stored(level: int, n: int) -> bytes:
-        if (level, n) not in tiles:
-            raise _Lacks(level, n)
-        return tiles[level, n]
-
-    while True:
-        try:
-            return ask(TileTree(size, stored))
-        except _Lacks as lacks:
-            rows = await reads.all(TILE, level=lacks.tile[0], n=lacks.tile[1])
-            tiles[lacks.tile] = rows[0].hashes if rows else b""

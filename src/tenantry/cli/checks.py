@@ -12,12 +12,15 @@ import msgspec
 from tenantry.app.config import Config
 from tenantry.app.node import ROOMS
 from tenantry.app.root import root_key
+from tenantry.audit.checking import check
+from tenantry.audit.proof import ProofFailed
 from tenantry.audit.schema import UNSEQUENCED
+from tenantry.core import scopes
 from tenantry.core.clock import SystemClock, iso
-from tenantry.core.errors import TenantryError, Unavailable
+from tenantry.core.errors import Damaged, TenantryError, Unavailable
 from tenantry.core.ids import PLATFORM
 from tenantry.core.limits import CLOCK_SKEW_MS, PAGE_ROWS
-from tenantry.journal import foresee
+from tenantry.journal import Journal, Pulse, foresee
 from tenantry.journal.pulse import BACKLOG_MS
 from tenantry.keys.envelope import unwrap_data_key
 from tenantry.keys.schema import NEWEST_DATA_KEY
@@ -67,9 +70,9 @@ async def examine(config: Config) -> list[Check]:
     checks: list[Check] = []
     try:
         look = _Look(config, engine, await engine.facts())
-        for name, check in CHECKS:
+        for name, look_at in CHECKS:
             try:
-                checks += [found async for found in check(look)]
+                checks += [found async for found in look_at(look)]
             except TenantryError as error:
                 checks.append(_refused(name, error))
     finally:
@@ -178,6 +181,20 @@ async def _audit_log(look: _Look) -> AsyncIterator[Check]:
         )
 
 
+async def _proofs(look: _Look) -> AsyncIterator[Check]:
+    journal, events, logs, damaged = Journal(look.engine, SystemClock(), Pulse()), 0, 0, 0
+    async for org in journal.organizations():
+        logs += 1
+        try:
+            events += await check(journal.reads(scopes.of_job(org)))
+        except (ProofFailed, Damaged) as error:
+            damaged += 1
+            hint = "Restore a backup; a server writes a damaged tree again from its leaves, never a leaf."
+            yield Check(f"log of {org}", Status.FAIL, error.message, hint)
+    if not damaged:
+        yield Check("log proofs", Status.OK, f"{events} events in {logs} logs, each as it was signed")
+
+
 _SEQUENCED = "SELECT (SELECT max(at) FROM audit_checkpoints), (SELECT until FROM duties WHERE name = 'sequence')"
 SEQUENCED = Survey("doctor_sequenced", _SEQUENCED, role="worker")
 
@@ -202,6 +219,7 @@ CHECKS: tuple[tuple[str, Callable[[_Look], AsyncIterator[Check]]], ...] = (
     ("schema", _schema),
     ("incarnation", _incarnation),
     ("audit log", _audit_log),
+    ("log proofs", _proofs),
 )
 
 

@@ -24,7 +24,7 @@ class Examined(msgspec.Struct, frozen=True):
 
 
 def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Check the database, its durability and roles, clocks, incarnation, schema, the audit log and the root key.
+    """Check the database, its durability and roles, clocks, incarnation, schema, the root key and every audit log.
 
     Each check is `ok`, `warn` or `fail`, with what to do. The exit status is 1 if any fails.
     """

@@ -6,7 +6,7 @@ duty asks the database for the whole backlog first. An organization whose work f
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -50,14 +50,23 @@ class Work(Protocol):
 class Working:
     """Does one kind of work on this node for as long as it holds the duty.
 
-    Add it to `Following`: as a follower if it waits for changes, as a recorder if it waits for leaves.
+    Add it to `Following`: as a follower if it waits for changes, as a recorder if it waits for leaves. `aside` is called once a beat
+    with the duty when nothing waits, for a little of what never ends.
     """
 
-    def __init__(self, work: Work, duties: Duties, clock: Clock, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        duties: Duties,
+        clock: Clock,
+        on_failure: Callable[[], None],
+        aside: Callable[[Duty], Awaitable[None]] | None = None,
+    ) -> None:
         self._work = work
         self._duties = duties
         self._clock = clock
         self._on_failure = on_failure
+        self._aside = aside
         self.name = work.name
         self._kicked: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -128,6 +137,8 @@ class Working:
             # A step of each in turn: a long backlog of one organization keeps no other waiting.
             more = {org for org in sorted(waiting) if await self._one(org, duty)}
             self._kicked |= more
+            if self._aside is not None and not more:
+                await self._aside(duty)
             await asyncio.sleep(0 if more else self._work.beat_ms / 1000)
 
     async def _renew(self, duty: Duty) -> None:

@@ -144,6 +144,7 @@ async def _state(node: Node, _: Command) -> Answer:
         "begun": node.incarnation.begun_now,
         "duties": [work.name for work in node.works if work.holds],
         "failures": {org: error.code for work in node.works for org, error in work.failures.items()},
+        "damaged": {org: error.code for org, error in node.checker.damaged.items()},
     }
 
 
