@@ -83,6 +83,11 @@ def test_ops_07_a_damaged_page_is_found_and_its_table_named(deployed: Shell, dam
     assert [c["name"] for c in found.answer["checks"] if c["name"].startswith("table ")] == [f"table {table}"]
 
 
+def test_ops_07_postgresql_is_asked_for_its_checksums(on_postgres: Shell) -> None:
+    """OPS-07: with checksums PostgreSQL refuses a damaged page by itself; the doctor says that it has them."""
+    assert "data_checksums = on" in check(on_postgres("doctor"), "integrity")["found"]
+
+
 def test_aud_07_a_changed_leaf_fails_by_the_name_of_its_log(deployed: Shell) -> None:
     """AUD-07: the database is whole and a leaf is not the one that was signed; the doctor names the log and the index."""
     platform = "org_" + "0" * 26

@@ -1,6 +1,8 @@
 """What a node refuses to start on, and what stops it later: a file that is held or damaged, a clock that is wrong."""
 
+import asyncio
 import itertools
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,15 +11,17 @@ import psycopg
 import pytest
 
 from tenantry.app.config import Config
+from tenantry.cli.demo import ledger
 from tenantry.cli.demo.cluster import Cluster
 from tenantry.core.clock import SystemClock
-from tenantry.core.errors import Stale, TenantryError, Unavailable, Unsafe
+from tenantry.core.errors import Damaged, Stale, TenantryError, Unavailable, Unsafe
+from tenantry.core.scopes import TenantScope
 from tenantry.store.sqlite import take
 from tests.faults.storage import until
 from tests.stand.clock import ManualClock
 from tests.stand.databases import postgres_database, sqlite_database
 from tests.stand.nodes import deployed, node_of, node_process
-from tests.stand.organizations import Organization, open_organization
+from tests.stand.organizations import Holdings, Organization, open_organization
 
 _PAGE = 4096
 _numbers = itertools.count(1)
@@ -78,29 +82,84 @@ async def test_ops_06_a_second_hand_on_the_file_does_not_corrupt_it(file: Config
 
 
 async def test_ops_07_a_damaged_page_is_found_and_never_answered_from(file: Config, tmp_path: Path) -> None:
-    """OPS-07: whichever page is destroyed, a read is right or refused as `damaged`; a write never goes on over it."""
+    """OPS-07: whichever page is destroyed, a node is right, or refuses as `damaged` and says what to do."""
+    right = await _filled(file)
+    path = tmp_path / "tenantry.db"
+    whole = path.read_bytes()
+    found: list[TenantryError] = []
+    for page in range(1, len(whole) // _PAGE):
+        _destroy(path, whole, page)
+        try:
+            async with node_of(file) as node:
+                assert await Organization(node, right.scope).holdings() == right.holdings
+        except TenantryError as error:
+            found.append(error)
+    assert len(found) > 5
+    assert {error.code for error in found} == {"damaged"}
+    assert all("backup" in error.hint for error in found)
+    path.write_bytes(whole)
+    async with node_of(file) as node:
+        assert await Organization(node, right.scope).holdings() == right.holdings
+
+
+@pytest.mark.parametrize(
+    ("damaged", "table"),
+    [
+        ("ledger_entries", "ledger_entries"),
+        ("sqlite_autoindex_ledger_entries_1", "ledger_entries"),
+        ("leaves", "leaves"),
+        ("changelog", "changelog"),
+    ],
+)
+async def test_ops_07_a_damaged_table_is_named_and_only_what_needs_it_is_closed(
+    file: Config, tmp_path: Path, damaged: str, table: str
+) -> None:
+    """OPS-07: whoever reads or writes the table is refused by its name, at the start or at the first touch; others are served on."""
+    right = await _filled(file)
+    path = tmp_path / "tenantry.db"
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (damaged,)).fetchone()
+    connection.close()
+    _destroy(path, path.read_bytes(), page - 1)
+    if table != "ledger_entries":
+        with pytest.raises(Damaged, match=f"in .*{table}"):
+            async with node_of(file) as node:
+                await Organization(node, right.scope).add_entry()
+        return
+    async with node_of(file) as node:
+        acme = Organization(node, right.scope)
+        before = await node.journal.head(acme.scope)
+        for _ in range(2):
+            with pytest.raises(Damaged, match=f"in {table}"):
+                await acme.add_entry()
+            with pytest.raises(Damaged, match=f"in {table}"):
+                await acme.holdings()
+        assert await node.journal.head(acme.scope) == before
+        together = (acme.add_member("Anne"), acme.add_entry(), acme.add_member("Bob"))
+        told = await asyncio.gather(*together, return_exceptions=True)
+        assert [type(answer) for answer in told] == [type(None), Damaged, type(None)]
+        assert await acme.reads.all(ledger.MEMBERS_OF) == [ledger.Name("Anne"), ledger.Name("Bob")]
+
+
+class _Right(msgspec.Struct, frozen=True):
+    """What an organization holds as long as its file is whole."""
+
+    scope: TenantScope
+    holdings: Holdings
+
+
+async def _filled(file: Config) -> _Right:
     async with node_of(file) as node:
         acme = await open_organization(node)
         for n in range(60):
             await acme.add_entry(account=f"account{n}", amount=n)
-        right = await acme.holdings()
-    path = tmp_path / "tenantry.db"
-    whole = path.read_bytes()
-    found: list[tuple[str, str]] = []
-    for page in range(1, len(whole) // _PAGE):
-        at = page * _PAGE
-        path.write_bytes(whole[:at] + bytes(b ^ 0x5A for b in whole[at : at + _PAGE]) + whole[at + _PAGE :])
-        try:
-            async with node_of(file) as node:
-                assert await Organization(node, acme.scope).holdings() == right
-        except TenantryError as error:
-            found.append((error.code, error.hint))
-    assert len(found) > 5
-    assert {code for code, _ in found} <= {"damaged", "unsafe", "outcome_unknown", "unavailable"}
-    assert all("backup" in hint for code, hint in found if code == "damaged")
-    path.write_bytes(whole)
-    async with node_of(file) as node:
-        assert await Organization(node, acme.scope).holdings() == right
+        return _Right(acme.scope, await acme.holdings())
+
+
+def _destroy(path: Path, whole: bytes, page: int) -> None:
+    """Write the file with one page that nobody wrote; pages are counted from 0."""
+    at = page * _PAGE
+    path.write_bytes(whole[:at] + bytes(b ^ 0x5A for b in whole[at : at + _PAGE]) + whole[at + _PAGE :])
 
 
 @pytest.mark.parametrize("minutes", [10, -10, -60])

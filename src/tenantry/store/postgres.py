@@ -62,11 +62,12 @@ _FACT_NAMES = (
     "synchronous_standby_names",
     "role",
     "database",
+    "data_checksums",
 )
 _FACTS = (
     "SELECT 'PostgreSQL ' || current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'), "
     "current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_user::text, "
-    "current_database()::text"
+    "current_database()::text, current_setting('data_checksums')"
 )
 _WAITS = ("on", "remote_apply", "remote_write")
 DURABLE = {

@@ -13,6 +13,7 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,7 @@ GROUP = 256
 _SURVIVED = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DATATYPE = 3091  # SQLITE_CONSTRAINT_DATATYPE, which Python 3.11 cannot name
-_OF_THE_DISK = _SURVIVED | _DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+_OF_THE_DISK = _SURVIVED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 class _Waiting:
@@ -137,9 +138,7 @@ class SqliteEngine:
             return self._reader.execute(text, values).fetchall()
         except sqlite3.DatabaseError as error:
             if _code(error) in _DAMAGED:
-                raise Damaged(
-                    f"{self._path.name} is damaged.", hint="Run `tenantry doctor`, then restore a backup."
-                ) from error
+                raise _damaged(text) from error
             raise
 
     def _write_for_ever(self) -> None:
@@ -162,15 +161,16 @@ class SqliteEngine:
         if self._broken:
             return [Unavailable("The database is closed.", hint="Restart the server.") for _ in group]
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            answers = [_apply(connection, waiting.program) for waiting in group]
-            connection.execute("COMMIT")
+            return _together(connection, [waiting.program for waiting in group])
+        except Damaged as damaged:
+            if len(group) == 1:
+                return [damaged]
+            return [self._write(connection, [waiting])[0] for waiting in group]
         except sqlite3.Error as error:
             return self._fail(connection, error, len(group))
-        return answers
 
     def _fail(self, connection: sqlite3.Connection, error: sqlite3.Error, count: int) -> list[Outcome | TenantryError]:
-        """The whole group failed. Out of space is survived; a failed sync or a damaged file ends the process."""
+        """The whole group failed. Out of space is survived; a failed sync, or damage met by the commit itself, ends the process."""
         name = error.sqlite_errorname
         if _code(error) in _SURVIVED:
             if connection.in_transaction:
@@ -189,6 +189,22 @@ class SqliteEngine:
             else:
                 waiting.future.set_result(answer)
         self._change.set()
+
+
+def _together(connection: sqlite3.Connection, programs: list[Program]) -> list[Outcome | TenantryError]:
+    """One transaction of many sets.
+
+    Raises:
+        Damaged: a set needs a page that nobody wrote. SQLite takes the whole transaction with it: nothing was written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        answers = [_apply(connection, program) for program in programs]
+    except Damaged:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return answers
 
 
 def _apply(connection: sqlite3.Connection, program: Program) -> Outcome | TenantryError:
@@ -213,8 +229,13 @@ def _steps(connection: sqlite3.Connection, program: Program) -> Outcome | Tenant
         if not compiled.text:
             continue
         values = step.args | {"org": step.org}
-        cursor = connection.execute(compiled.text, [_bound(values[name]) for name in compiled.names])
-        found = cursor.fetchall() if cursor.description else []
+        try:
+            cursor = connection.execute(compiled.text, [_bound(values[name]) for name in compiled.names])
+            found = cursor.fetchall() if cursor.description else []
+        except sqlite3.DatabaseError as error:
+            if _code(error) in _DAMAGED:
+                raise _damaged(compiled.text) from error
+            raise
         if step.statement.returns:
             rows.append(found)
         if step.otherwise is not None and not found and cursor.rowcount < 1:
@@ -229,6 +250,15 @@ def _of_the_group(name: str, *, survived: bool) -> TenantryError:
     if name == "SQLITE_FULL":
         return StorageFull("No space is left to write.", hint="Free space on the data disk; nothing was lost.")
     return Unavailable(f"The database is busy ({name}).", hint="Try again in a second; nothing was written.")
+
+
+_NAMED = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE) ([a-z_]+)")
+
+
+def _damaged(text: str) -> Damaged:
+    """What a statement met that read a page nobody wrote. Only what it needs is closed: other tables are served on."""
+    tables = " or ".join(dict.fromkeys(_NAMED.findall(text)))
+    return Damaged(f"The database file is damaged, in {tables}.", hint="Run `tenantry doctor`, then restore a backup.")
 
 
 def _violation(error: Exception) -> TenantryError:
