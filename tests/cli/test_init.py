@@ -1,5 +1,6 @@
 """`tenantry init` makes what is missing, once, and keeps what it makes to itself."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +159,15 @@ def test_a_role_that_may_make_none_is_refused(tenantry: Shell, empty_database: C
     assert "denied" in refused.err
     done = tenantry("init", "--postgres", url)
     assert done.status == 0, "the same with a role that may goes on where it was"
+
+
+def test_contracting_is_refused_before_this_version_has_expanded(tenantry: Shell) -> None:
+    assert tenantry("init", "--contract").status == 2
+    assert tenantry("init", "--issuer", ISSUER).status == 0
+    assert tenantry("init", "--contract").answer["made"] == []
+    with sqlite3.connect(tenantry.folder / "tenantry.db") as connection:
+        connection.execute("DELETE FROM schema_versions WHERE room = 'audit'")
+    connection.close()
+    refused = tenantry("init", "--contract")
+    assert refused.status == 1
+    assert "audit 1" in refused.err

@@ -16,6 +16,7 @@ import pytest
 
 from tenantry.app.config import Config, to_toml
 from tenantry.app.node import open_node
+from tenantry.app.setup import set_up
 from tenantry.cli.demo import ledger
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import Denied, Unavailable, Unsafe
@@ -73,6 +74,29 @@ async def test_ops_16_a_server_refuses_a_database_of_another_version(fresh: Conf
     await serve(fresh, contracted)
     with pytest.raises(Unsafe, match=r"contracted by a newer server \(ledger 4\)"):
         await serve(fresh, older)
+
+
+async def test_ops_16_contracting_is_refused_until_everything_is_expanded(fresh: Config) -> None:
+    """OPS-16: what the previous version needs is removed only when asked for, and never before this version's own steps ran."""
+    contracted = rooms(*TWO_STEPS, CONTRACT)
+    with pytest.raises(Unsafe, match=r"ledger 2, ledger 3 did not run yet"):
+        await set_up(fresh, rooms=contracted, contract=True)
+    assert (await set_up(fresh, rooms=NEWER)).migrations == ["ledger 2: notes", "ledger 3: pages"]
+    await serve(fresh, NEWER)
+    assert (await set_up(fresh, rooms=contracted, contract=True)).migrations == ["ledger 4: no notes"]
+    assert (await set_up(fresh, rooms=contracted, contract=True)).migrations == []
+    await serve(fresh, contracted)
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_ops_16_a_step_that_takes_more_than_two_seconds_is_undone(fresh: Config) -> None:
+    """OPS-16: statements that are each quick enough do not hold a lock for longer together; nothing of the step is there."""
+    slow = "CREATE TABLE ledger_pages (org text NOT NULL);\n" + "SELECT pg_sleep(0.9);\n" * 3
+    with pytest.raises(Unavailable, match="within 2 s"):
+        async with asyncio.timeout(5):
+            await prepare(fresh.where(), rooms(Migration(2, "expand", "pages", slow)))
+    quick = Migration(2, "expand", "pages", "CREATE TABLE ledger_pages (org text NOT NULL);")
+    assert await prepare(fresh.where(), rooms(quick)) == ["ledger 2: pages"]
 
 
 async def test_ops_16_a_step_that_fails_half_way_leaves_the_steps_before_it(fresh: Config) -> None:

@@ -26,13 +26,15 @@ class SetUp(msgspec.Struct, frozen=True):
     joined: bool
 
 
-async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS) -> SetUp:
+async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS, contract: bool = False) -> SetUp:
     """Bring database and state directory to where `open_node` can begin; doing it again changes nothing.
 
     Without the migrator's connection string nothing is migrated; an older database is then refused. A node that has a mark
-    keeps it: `check_in` holds it against the database, and so finds a restored one out.
+    keeps it: `check_in` holds it against the database, and so finds a restored one out. With `contract`, what only the previous
+    version's servers needed is removed; nothing is expanded then.
 
     Raises:
+        Unsafe: to contract was asked for, and an expand step or the migrator is missing.
         Unsafe: a server holds the database file, a role could bypass row security, or this node has seen another deployment.
         Unavailable: PostgreSQL cannot be reached.
     """
@@ -41,7 +43,11 @@ async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS) -> SetUp:
     state = Path(config.state)
     joined_before = _mark_file(state).read() is not None
     where = config.where()
-    migrations = await prepare(where, rooms) if where.file is not None or where.migrator_url else []
+    migrations: list[str] = []
+    if where.file is not None or where.migrator_url:
+        migrations = await prepare(where, rooms, phase="contract" if contract else "expand")
+    elif contract:
+        raise Unsafe("The configuration names no migrator of PostgreSQL.", hint="Contract on a machine that has it.")
     engine = await open_store(where, rooms, clock, development=config.development, on_broken=lambda: None)
     try:
         if joined_before and not await engine.survey(KNOWN):

@@ -56,6 +56,14 @@ def init(
     development: Annotated[
         bool, Parameter(negative="", help="Admit an http issuer on loopback and a database that is not durable.")
     ] = False,
+    contract: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Remove from the database what only the previous version needed, once every server runs this one: "
+            "servers of the previous version refuse it from then on.",
+        ),
+    ] = False,
     config: ConfigPath = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> None:
@@ -65,6 +73,8 @@ def init(
     """
     made: list[Made] = []
     if not config.exists():
+        if contract:
+            raise Invalid(f"There is no {config}, so nothing to contract.")
         if not issuer:
             raise Invalid("A new deployment needs its address.", hint="Add --issuer https://id.example.com.")
         if database is not None and postgres:
@@ -82,7 +92,7 @@ def init(
     asyncio.run(root_key(given))  # refuses one that others may read
     if given.database.file:
         Path(given.database.file).parent.mkdir(parents=True, exist_ok=True)
-    made += asyncio.run(_set_up(given, postgres))
+    made += asyncio.run(_set_up(given, postgres, contract=contract))
     done = Initialized(str(config), given.issuer, made)
     answer(done, lambda console: _draw(console, done), as_json=json)
 
@@ -127,7 +137,7 @@ def _write(path: Path, config: Config) -> list[Made]:
     return [Made("configuration", str(path))]
 
 
-async def _set_up(config: Config, postgres: str) -> list[Made]:
+async def _set_up(config: Config, postgres: str, *, contract: bool) -> list[Made]:
     made: list[Made] = []
     given = config.database
     if postgres:
@@ -135,7 +145,7 @@ async def _set_up(config: Config, postgres: str) -> list[Made]:
             raise AlreadyDone("The configuration names no migrator of PostgreSQL.", hint="Run without --postgres.")
         roles = Roles(PostgresUrls(given.app, given.follower, given.worker), given.migrator)
         made += [Made("role", name) for name in await make_roles(postgres, roles)]
-    done = await set_up(config)
+    done = await set_up(config, contract=contract)
     made += [Made("migration", title) for title in done.migrations]
     if done.founded:
         made.append(Made("deployment", config.issuer))
