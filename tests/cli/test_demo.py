@@ -36,6 +36,7 @@ def test_the_whole_play_holds_and_leaves_nothing_behind(tenantry: Shell, tempora
     twins = [twin for step in steps for twin in step["twins"]]
     assert all(set(twin) == {"name", "refused"} and twin["refused"] is True for twin in twins)
     assert len({twin["name"] for twin in steps[-1]["twins"]}) == 20
+    assert steps[-1]["proof"].startswith("20 of 20 found as what they are")
     assert list(temporary.iterdir()) == []
 
 
@@ -103,3 +104,13 @@ async def test_a_step_that_was_refused_fails_the_play_and_says_why() -> None:
     played = await perform([Scene("one", failed)], Silent())
     assert not played.ok
     assert "could not be done" in played.steps[0].proof
+
+
+async def broken(_: Advance) -> Proved:
+    raise LookupError("nobody foresaw this")
+
+
+async def test_a_step_that_breaks_fails_the_play_by_name_and_what_was_played_is_told() -> None:
+    played = await perform([Scene("one", refused), Scene("two", broken), Scene("three", refused)], Silent())
+    assert [(step.name, step.ok) for step in played.steps] == [("one", True), ("two", False)]
+    assert played.steps[1].proof == "LookupError: nobody foresaw this"

@@ -84,8 +84,8 @@ async def perform(scenes: Iterable[Scene], watcher: Told) -> Played:
         began = clock.boottime()
         try:
             proved = await scene.play(watcher.went_on)
-        except (TenantryError, ConnectionError) as error:
-            proved, held = Proved(str(error)), False
+        except Exception as error:  # noqa: BLE001 - whatever a scene dies of is its result, and what was played is still told
+            proved, held = Proved(_told(error)), False
         else:
             held = all(twin.refused for twin in proved.twins)
         ms = round((clock.boottime() - began) * 1000)
@@ -94,6 +94,11 @@ async def perform(scenes: Iterable[Scene], watcher: Told) -> Played:
         if not held:
             break
     return Played(steps)
+
+
+def _told(error: Exception) -> str:
+    """A refusal in its own words; what nobody foresaw also by its name."""
+    return str(error) if isinstance(error, TenantryError) else f"{type(error).__name__}: {error}"
 
 
 def expect(holds: bool, otherwise: str) -> None:

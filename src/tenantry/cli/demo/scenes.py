@@ -65,11 +65,12 @@ async def three_write(stage: Stage, advance: Advance) -> Proved:
 async def one_writes(stage: Stage, advance: Advance) -> Proved:
     """The same on SQLite, where one process owns the file."""
     await stage.start_sqlite()
-    await _write([stage.single], [stage.initech], advance)
-    await _whole(stage.single, stage.initech, ENTRIES_EACH)
+    await _write([stage.single], [stage.initech, stage.hooli], advance)
+    for org in (stage.initech, stage.hooli):
+        await _whole(stage.single, org, ENTRIES_EACH)
     second = await stage.second_on_the_file()
     return Proved(
-        f"{ENTRIES_EACH} entries by one process, one file",
+        f"{2 * ENTRIES_EACH} entries by one process, one file",
         [refused("a second process on the same file", second, "unsafe")],
     )
 
@@ -144,7 +145,7 @@ async def silent_and_foreign(stage: Stage, _: Advance) -> Proved:
     twins: list[Twin] = []
     for node, org, other in (
         (stage.nodes[0], stage.acme, stage.globex),
-        (stage.single, stage.initech, accepted(await stage.single.do("open"))["org"]),
+        (stage.single, stage.initech, stage.hooli),
     ):
         where = "SQLite" if node is stage.single else "PostgreSQL"
         theirs = accepted(await node.do("add_entry", org=other, account="theirs", amount=1))["id"]
@@ -185,12 +186,15 @@ async def taken_out(stage: Stage, _: Advance) -> Proved:
 async def tampered(stage: Stage, advance: Advance) -> Proved:
     """Each way to tamper is tried on a copy that verified just before."""
     twins: list[Twin] = []
-    for number, (name, way) in enumerate(WAYS, 1):
+    wrong: list[str] = []
+    for number, (name, way, kind) in enumerate(WAYS, 1):
         found = await asyncio.to_thread(try_way, way, stage.exports, stage.folder / f"tampered-{number}")
-        twins.append(Twin(name, bool(found)))
+        twins.append(Twin(name, found == kind))
+        if found != kind:
+            wrong.append(f"; {name}: {found or 'not found'}, not {kind}")
         advance(number, len(WAYS))
-    found = sum(twin.refused for twin in twins)
-    return Proved(f"{found} of {len(WAYS)} found; each copy verified before it was touched", twins)
+    said = f"{len(WAYS) - len(wrong)} of {len(WAYS)} found as what they are; each copy verified before it was touched"
+    return Proved(said + "".join(wrong), twins)
 
 
 class _Out(msgspec.Struct, frozen=True):

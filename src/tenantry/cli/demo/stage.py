@@ -33,8 +33,8 @@ class Stage:
         self.ids = IdSource(self.clock)
         self.nodes: list[NodeProcess] = []
         self.exports: Exports
-        self.acme = self.globex = self.initech = ""
-        """Two organizations on PostgreSQL, one on SQLite."""
+        self.acme = self.globex = self.initech = self.hooli = ""
+        """Two organizations on PostgreSQL, two on SQLite."""
         self._running = AsyncExitStack()
         generate(folder / "root.key")
 
@@ -71,6 +71,7 @@ class Stage:
         await set_up(self.sqlite, rooms=ALL_ROOMS)
         self.single = await self._node(self.sqlite)
         self.initech = accepted(await self.single.do("open"))["org"]
+        self.hooli = accepted(await self.single.do("open"))["org"]
 
     async def second_on_the_file(self) -> dict[str, Any]:
         """What a second process that opens the same file says."""

@@ -16,8 +16,8 @@ from tenantry.audit.export import CHECKPOINT, EVENTS, HASHES, KEYS, MANIFEST, Pu
 from tenantry.audit.lines import LINE
 from tenantry.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from tenantry.audit.note import Signer, Verifier
+from tenantry.audit.proof import Kind, ProofFailed
 from tenantry.audit.verify import verify_export
-from tenantry.core.errors import ProofFailed
 from tenantry.core.leaf import leaf
 
 
@@ -37,7 +37,7 @@ Way = Callable[[Path, Exports], None]
 
 
 def try_way(way: Way, exports: Exports, folder: Path) -> str:
-    """What is wrong with a copy that was tampered with in this way; empty if nobody noticed.
+    """The kind of what is wrong with a copy that was tampered with in this way; empty if nobody noticed.
 
     Raises:
         ProofFailed: the copy did not verify before it was touched.
@@ -49,7 +49,7 @@ def try_way(way: Way, exports: Exports, folder: Path) -> str:
         try:
             verify_export(folder, keys=exports.keys, against=exports.held)
         except ProofFailed as error:
-            return error.message
+            return error.kind
         return ""
     finally:
         shutil.rmtree(folder)
@@ -166,29 +166,29 @@ def _other_log(folder: Path, exports: Exports) -> None:
     shutil.copytree(exports.theirs, folder)
 
 
-WAYS: tuple[tuple[str, Way], ...] = (
-    ("an amount changed", _changed),
-    ("an event deleted", _deleted),
-    ("an event inserted", _inserted),
-    ("two events swapped", _swapped),
-    ("the tail cut off", _cut_short),
-    ("an event renumbered", _renumbered),
-    ("a revision changed", _revised),
-    ("an event of another organization's log put in", _foreign),
-    ("an event spelled otherwise", _respelled),
-    ("a salt changed", _other_salt),
-    ("personal data changed", _other_person),
-    ("personal data moved to another event", _moved_person),
-    ("an event and its hash changed", _with_its_hash),
-    ("the checkpoint's root changed", _other_root),
-    ("the checkpoint's signature stripped", _unsigned),
-    ("history written anew, the keys swapped", _keys_swapped),
-    ("history written anew by whoever holds the log's key", _forked),
-    ("an older export passed off as the newest", _older),
-    ("the manifest changed", _manifest),
-    ("another organization's export passed off as this one's", _other_log),
+WAYS: tuple[tuple[str, Way, Kind], ...] = (
+    ("an amount changed", _changed, "changed"),
+    ("an event deleted", _deleted, "missing"),
+    ("an event inserted", _inserted, "inserted"),
+    ("two events swapped", _swapped, "reordered"),
+    ("the tail cut off", _cut_short, "truncated"),
+    ("an event renumbered", _renumbered, "renumbered"),
+    ("a revision changed", _revised, "changed"),
+    ("an event of another organization's log put in", _foreign, "foreign"),
+    ("an event spelled otherwise", _respelled, "changed"),
+    ("a salt changed", _other_salt, "personal_mismatch"),
+    ("personal data changed", _other_person, "personal_mismatch"),
+    ("personal data moved to another event", _moved_person, "personal_mismatch"),
+    ("an event and its hash changed", _with_its_hash, "checkpoint_mismatch"),
+    ("the checkpoint's root changed", _other_root, "checkpoint_signature"),
+    ("the checkpoint's signature stripped", _unsigned, "malformed"),
+    ("history written anew, the keys swapped", _keys_swapped, "checkpoint_signature"),
+    ("history written anew by whoever holds the log's key", _forked, "consistency"),
+    ("an older export passed off as the newest", _older, "behind"),
+    ("the manifest changed", _manifest, "checkpoint_mismatch"),
+    ("another organization's export passed off as this one's", _other_log, "checkpoint_signature"),
 )
-"""Each way by what it does, in words."""
+"""Each way by what it does, in words, and the kind of damage that it must be found as."""
 
 
 def _rewrite(folder: Path, exports: Exports, signer: Signer) -> None:
