@@ -289,6 +289,21 @@ async def test_aud_07_a_damaged_tile_stops_proofs_over_it_and_is_written_again_f
         assert node.checker.damaged == {}
 
 
+async def test_aud_07_a_tile_that_is_gone_is_written_again_and_the_log_goes_on(fresh: Config) -> None:
+    """AUD-07: the tile on which the log grows is not there any more: the node stays up, mends it and signs what came meanwhile."""
+    async with node_of(fresh) as node:
+        acme = await filled(await open_organization(node))
+        (sequencing,) = [work for work in node.works if work.name == "sequence"]
+        await sequencing.close()
+        tamper(fresh, f"DELETE FROM audit_tiles WHERE org = '{acme.id}' AND level = 0 AND n = 1")
+        await _expect(log.prove_inclusion(acme.reads, 259, SIZE), "checkpoint_mismatch", None)
+        await acme.add_member("after the damage")
+        sequencing.start()
+        await _once(node, lambda: log.prove_inclusion(acme.reads, 259, SIZE))
+        assert (await acme.checkpointed()).size == SIZE + 1
+        assert not node.ended.is_set()
+
+
 async def test_aud_07_a_damaged_leaf_is_found_in_the_background_and_has_no_proof(fresh: Config) -> None:
     """AUD-07: one bit of a leaf: found by itself and said, no proof over it; the leaf beside it and other logs go on."""
     async with node_of(fresh) as node:

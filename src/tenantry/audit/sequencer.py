@@ -75,7 +75,7 @@ class Sequencer:
         if not rows:
             return False
         tiles = {(row.level, row.n): row.hashes for row in await reads.all(EDGE, size=last.size)}
-        if root_of(TileTree(last.size, _stored(tiles)).node, last.size) != last.root:
+        if _root(last.size, tiles) != last.root:
             raise ProofFailed(
                 "checkpoint_mismatch", f"The stored tree of {org} is not the one that was signed at size {last.size}."
             )
@@ -99,6 +99,14 @@ def _subjects(rows: list[LeafRow]) -> str:
     for row in rows:
         pairs += [(name, row.index) for name in names_of(row.body)]
     return msgspec.json.encode(pairs).decode()
+
+
+def _root(size: int, tiles: dict[tuple[int, int], bytes]) -> bytes:
+    """The root of the stored tree; empty where a tile that it needs is gone."""
+    try:
+        return root_of(TileTree(size, _stored(tiles)).node, size)
+    except LookupError:
+        return b""
 
 
 def _stored(tiles: dict[tuple[int, int], bytes]) -> Callable[[int, int], bytes]:

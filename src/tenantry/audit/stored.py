@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tenantry.audit.merkle import HASH_BYTES
+from tenantry.audit.proof import ProofFailed
 from tenantry.audit.schema import TILE
 from tenantry.audit.tiles import TileTree
 from tenantry.journal import Reads
@@ -25,6 +26,9 @@ async def ask_tree(
     """Ask the stored tree of `size`, with `known` in the place of the tiles it names.
 
     Whenever it lacks a tile, that one is read and the question asked again; a proof needs few.
+
+    Raises:
+        ProofFailed: a part of the tree is gone (`checkpoint_mismatch`).
     """
     tiles = dict(known or {})
 
@@ -39,6 +43,8 @@ async def ask_tree(
         except _Lacks as lacks:
             rows = await reads.all(TILE, level=lacks.tile[0], n=lacks.tile[1])
             tiles[lacks.tile] = rows[0].hashes if rows else b""
+        except LookupError as error:
+            raise ProofFailed("checkpoint_mismatch", f"A part of the stored tree is gone: {error}.") from error
 
 
 async def leaf_hashes(reads: Reads, n: int, wanted: int) -> bytes:
