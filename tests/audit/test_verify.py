@@ -14,6 +14,7 @@ from tenantry.audit.lines import Entry
 from tenantry.audit.note import sign
 from tenantry.audit.proof import Kind, ProofFailed
 from tenantry.audit.verify import read_keys, verify_export
+from tenantry.core.errors import Invalid
 from tests.audit import peer
 from tests.audit.logs import ACME, GLOBEX, SINCE, Log
 
@@ -392,9 +393,8 @@ def test_a_published_time_without_its_zone_is_refused(member: str, acme: Log, tm
         path.write_bytes(msgspec.json.encode([{**key, member: time}]))
         if time.endswith("Z"):
             assert len(read_keys(path)) == 1
-    with pytest.raises(ProofFailed) as failed:
+    with pytest.raises(Invalid, match="malformed"):
         read_keys(path)
-    assert failed.value.kind == "malformed"
 
 
 def test_a_newest_event_whose_time_has_no_zone_is_refused(tmp_path: Path) -> None:

@@ -117,6 +117,16 @@ def read_keys(path: Path) -> list[PublishedKey]:
     return keys
 
 
+def read_checkpoint(path: Path) -> bytes:
+    """Read a kept checkpoint, to hold an export against; nothing of it is verified yet.
+
+    Raises:
+        Invalid: it is no file that could be one.
+    """
+    with _handed_over(path.name):
+        return read_file(path)
+
+
 def _keys(path: Path) -> list[PublishedKey]:
     try:
         return msgspec.json.decode(read_file(path), type=list[PublishedKey])

@@ -16,9 +16,8 @@ from rich.text import Text
 from tenantry.app.config import Config, load
 from tenantry.app.visit import visit
 from tenantry.audit.export import CHECKPOINT, KEYS
-from tenantry.audit.files import read_file
 from tenantry.audit.log import export as export_log
-from tenantry.audit.verify import Report, read_keys, verify_export
+from tenantry.audit.verify import Report, read_checkpoint, read_keys, verify_export
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answers_json
 from tenantry.core import scopes
 from tenantry.core.errors import AlreadyDone, Invalid
@@ -80,7 +79,7 @@ def verify(
     report = verify_export(
         directory,
         keys=read_keys(keys) if keys else None,
-        against=read_file(against) if against else None,
+        against=read_checkpoint(against) if against else None,
     )
     answer(report, _drawing(report), as_json=json)
 
