@@ -61,6 +61,11 @@ async def test_aud_15_where_the_log_cannot_grow_the_state_does_not_change(storag
         answer = await told(node, "add_member", org=org, name="ada")
         assert answer["error"] == "storage_full"
         assert (await told(node, "look", org=org))["members"] == []
+
+        async def unready() -> bool:
+            return not (await node.do("state"))["health"]["ready"]
+
+        await until(unready, 2, "a node that cannot write is not ready")
         storage.disk.space_again()
 
         async def recovered() -> bool:
