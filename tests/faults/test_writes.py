@@ -113,7 +113,8 @@ async def test_on_sqlite_each_write_is_whole_or_absent_whatever_its_caller_was_t
                 storage.disk.space_again()
                 assert _of_file(file) == before, name
                 storage.disk.fail_fsync()
-                assert child.write(name) == "outcome_unknown", name
+                # Unavailable where a duty of the node's met the failing sync first, and the database was closed by then.
+                assert child.write(name) in ("outcome_unknown", "unavailable"), name
 
 
 class Line(msgspec.Struct, frozen=True, eq=False):
