@@ -1,10 +1,6 @@
 """The audit room's tables: the tree, the signed checkpoints, and who is named in which leaf.
 
-| table | written by | followed by | a crash leaves |
-|---|---|---|---|
-| audit_tiles | the sequencer, with the checkpoint | nobody | tiles and checkpoint of the last step; the rest is built again from leaves |
-| audit_checkpoints | the sequencer, one a step | exports, the feed, witnesses | as above; one root for a size, ever |
-| audit_subjects | the sequencer, with the checkpoint | nobody | as above |
+Who writes each, who follows it and what a crash leaves: docs/explanation/architecture.md.
 """
 
 import msgspec

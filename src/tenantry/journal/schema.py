@@ -1,15 +1,6 @@
 """The journal's own tables and the statements that write them.
 
-| table | written by | followed by | a crash leaves |
-|---|---|---|---|
-| heads | the set that opens a log | nobody: its row is the organization's lock | the log opened, or not |
-| changelog | each set that changed state | horizon readers: caches, derived tables, other nodes | the whole set or nothing of it |
-| leaves | each set that recorded | the sequencer, streams | as above |
-| cuts | each set that cut | verifiers, through the changelog | as above |
-| cursors | a follower, with what it derived | nobody | the follower at most one batch behind what it did |
-| duties | whoever takes or renews one | nobody | the duty with its last holder until it lapses |
-| deployment, incarnations | `init`, the start that found a restore, and `confirm` | every start and look | the incarnation begun, or not |
-| destructions | the set that destroys | every node's destruction list | the row, from which lists are completed |
+Who writes each, who follows it and what a crash leaves: docs/explanation/architecture.md.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,6 @@
 """The keys room's tables: data keys wrapped by the root key, and signing keys sealed under a data key.
 
-| table | written by | followed by | a crash leaves |
-|---|---|---|---|
-| data_keys | whoever needs the first one; `rewrap`; destruction | nobody | the key and what it sealed, or neither |
-| signing_keys | the same, rotation, roll-back and the cut of a key | nobody | one key of a line and number, ever |
+Who writes each, who follows it and what a crash leaves: docs/explanation/architecture.md.
 """
 
 import msgspec
