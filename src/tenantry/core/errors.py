@@ -114,7 +114,7 @@ class Unknown(TenantryError):
 
 
 class Upstream(TenantryError):
-    """Something outside (a KMS, an identity provider) refused or did not answer in time."""
+    """Something outside (an HSM, an identity provider) refused or did not answer in time."""
 
     code = "upstream"
 

@@ -37,5 +37,5 @@ class Pulse:
         """
         if self.unsigned_ms(now_ms) > BACKLOG_MS:
             raise Unavailable(
-                "The audit log cannot be signed.", hint="Bring back the root key or KMS; `tenantry doctor` says more."
+                "The audit log cannot be signed.", hint="Bring back the root key; `tenantry doctor` says more."
             )

@@ -46,7 +46,7 @@ class RootKeyUnreachable(Upstream):
 
 
 class RootKey(Protocol):
-    """Who keeps a root key (a file, a token, a KMS).
+    """Who keeps a root key (a file, a token, a service).
 
     Both methods may be called concurrently. They raise `RootKeyUnreachable` when the keeper refuses or is away, and
     must be safe to cancel: `wrap` and `unwrap` below stop waiting after `DEADLINE_MS`. `unwrap` raises `WrongRootKey`
@@ -242,7 +242,7 @@ def _fingerprint(value: bytes) -> str:
 def _too_slow(root: RootKey, deadline_ms: int) -> RootKeyUnreachable:
     return RootKeyUnreachable(
         f"The keeper of root key {root.id!r} did not answer within {deadline_ms} ms.",
-        hint="Check that the HSM or KMS can be reached.",
+        hint="Check that what keeps the root key (an HSM, say) can be reached.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Data keys in use: unwrapped once and kept for a stated time, so that an absent KMS does not stop a node at once.
+"""Data keys in use: unwrapped once and kept for a stated time, so that an absent root key does not stop a node at once.
 
 For `FRESH_MS` after an unwrap the root key is not asked. Then it is asked again, and while it cannot be reached the key
 goes on being used until `USABLE_MS` after the last unwrap that succeeded; after that every use is refused. Nothing
