@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -109,7 +110,29 @@ def test_an_organization_that_does_not_exist_has_no_log(deployed: Shell) -> None
         refused = deployed("audit", "export", "--org", unknown, "--out", "out")
         assert refused.status == 1
         assert "not_found" in refused.err
+        assert "`platform`" in refused.err
         assert not (deployed.folder / "out").exists()
+
+
+def test_the_platforms_log_is_taken_out_by_its_name(deployed: Shell) -> None:
+    by_name = deployed("audit", "export", "--org", "platform", "--out", "out")
+    assert (by_name.status, by_name.answer["org"]) == (0, PLATFORM)
+    misnamed = deployed("audit", "export", "--org", "org_platform", "--out", "other", "--json")
+    assert (misnamed.status, json.loads(misnamed.err)["message"]) == (1, "There is no such organization.")
+
+
+def test_no_progress_is_drawn_for_an_organization_that_does_not_exist(deployed: Shell) -> None:
+    refused = deployed.on_terminal("audit", "export", "--org", NOBODY, "--out", "out")
+    assert (refused.status, "%" in refused.out) == (1, False)
+
+
+def test_one_event_is_counted_as_one_and_times_are_in_utc_to_the_millisecond(tenantry: Shell, tmp_path: Path) -> None:
+    log = Log()
+    log.append(1).export(tmp_path / "export")
+    kept = shutil.copy(tmp_path / "export" / "checkpoint", tmp_path / "kept")
+    shown = tenantry.on_terminal("audit", "verify", tmp_path / "export", "--against", kept).out
+    assert "over 1 event." in shown
+    assert re.search(r"newest.* \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\s", shown)
 
 
 def test_an_export_never_mixes_with_what_is_there(deployed: Shell, out: Path) -> None:
@@ -120,7 +143,9 @@ def test_an_export_never_mixes_with_what_is_there(deployed: Shell, out: Path) ->
 
 def test_a_folder_in_place_of_a_checkpoint_or_of_keys_is_refused(deployed: Shell, out: Path) -> None:
     for option in ("--against", "--keys"):
-        assert deployed("audit", "verify", out, option, out / "absent").status == 2
+        absent = deployed("audit", "verify", out, option, out / "absent")
+        assert absent.status == 2
+        assert ("checkpoint" if option == "--against" else "key history") in absent.err
         refused = deployed("audit", "verify", out, option, out, "--json")
         assert (refused.status, json.loads(refused.err)["error"]) == (2, "invalid")
 

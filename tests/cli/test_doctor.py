@@ -4,6 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -44,6 +45,24 @@ def test_a_fresh_deployment_has_nothing_that_fails(deployed: Shell) -> None:
         "audit log",
         "log proofs",
     } == {check["name"] for check in well.answer["checks"]}
+
+
+def test_a_deployment_is_well_when_it_was_set_up_and_when_its_log_was_taken_out(deployed: Shell) -> None:
+    for _ in range(2):
+        checks = deployed("doctor").answer["checks"]
+        assert [(c["name"], c["status"], c["next"]) for c in checks if c["status"] != "ok" or c["next"]] == []
+        deployed("audit", "export", "--org", "platform", "--out", "out")
+    assert "every log is under a checkpoint" in check(deployed("doctor"), "audit log")["found"]
+
+
+@pytest.mark.parametrize(("ago_ms", "status"), [(30_000, "ok"), (90_000, "warn")])
+def test_events_that_nobody_signs_are_warned_of_after_a_minute(deployed: Shell, ago_ms: int, status: str) -> None:
+    assert deployed("audit", "export", "--org", "platform", "--out", "out").status == 0
+    with closing(sqlite3.connect(deployed.folder / "tenantry.db")) as connection, connection:
+        connection.execute("UPDATE duties SET until = until - ?", (ago_ms,))
+        connection.execute("DELETE FROM audit_checkpoints WHERE size = (SELECT max(size) FROM audit_checkpoints)")
+    found = check(deployed("doctor"), "audit log")
+    assert (found["status"], bool(found["next"])) == (status, status == "warn")
 
 
 def test_looking_changes_nothing(deployed: Shell) -> None:

@@ -40,7 +40,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False):
         except NotOurs:
             return
         try:
-            await self.sequencer.do(scope.org, duty)
+            while await self.sequencer.do(scope.org, duty):
+                await self.duties.renew(duty)
         finally:
             await self.duties.release(duty)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +19,20 @@ from tenantry.app.visit import visit
 from tenantry.audit.export import CHECKPOINT, KEYS
 from tenantry.audit.log import export as export_log
 from tenantry.audit.verify import Report, read_checkpoint, read_keys, verify_export
-from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answers_json
+from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answers_json, called, counted
 from tenantry.core import scopes
-from tenantry.core.errors import AlreadyDone, Invalid
+from tenantry.core.errors import AlreadyDone, Invalid, NoOrganization, NotFound
 from tenantry.core.principal import SYSTEM
+from tenantry.core.scopes import TenantScope
 from tenantry.core.text import display
+from tenantry.journal import Journal
+
+PLATFORM = "platform"
+"""What the platform's organization is called on the command line."""
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """What was taken out. `newer` events were logged since that checkpoint; they will be under the next one."""
+    """What was taken out. `newer` events were logged since; the next export will have them."""
 
     org: str
     out: str
@@ -36,7 +42,9 @@ class Exported(msgspec.Struct, frozen=True):
 
 def export(
     *,
-    org: Annotated[str, Parameter(help="The organization whose log it is.")],
+    org: Annotated[
+        str, Parameter(help="The organization whose log it is, by its id; `platform` is the deployment's own.")
+    ],
     out: Annotated[Path, Parameter(help="A folder that does not exist yet, or is empty.")],
     csv: Annotated[bool, Parameter(negative="", help="Add `events.csv`, for a spreadsheet.")] = False,
     config: ConfigPath = DEFAULT_CONFIG,
@@ -50,10 +58,12 @@ def export(
         raise AlreadyDone(f"{out} holds something already.", hint="Name a folder that does not exist.")
     shown = not answers_json(json)
     with Progress(disable=not shown, transient=True) as progress:
-        task = progress.add_task("events")
-        done = asyncio.run(
-            _export(load(config), org, out, csv, lambda n, all_: progress.update(task, completed=n, total=all_))
-        )
+        task = progress.add_task("events", visible=False)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        done = asyncio.run(_export(load(config), org, out, csv, show))
     answer(done, lambda console: _draw_export(console, done), as_json=json)
 
 
@@ -73,9 +83,9 @@ def verify(
 
     The exit status is 4 if it is not; the sentence names the first bad event, counted from 0, and what is wrong with it.
     """
-    for path in (directory, against, keys):
+    for what, path in (("export", directory), ("checkpoint", against), ("key history", keys)):
         if path is not None and not path.exists():
-            raise Invalid(f"There is no {path}.")
+            raise Invalid(f"There is no {what} at {path}.", hint="`tenantry audit export` makes one.")
     report = verify_export(
         directory,
         keys=read_keys(keys) if keys else None,
@@ -85,24 +95,47 @@ def verify(
 
 
 async def _export(config: Config, org: str, out: Path, table: bool, progress: Callable[[int, int], None]) -> Exported:
-    scope = scopes.of_job(org)
     async with visit(config) as guest:
-        await guest.journal.head(scope)
+        scope = await _scope(guest.journal, org)
         await guest.sequence(scope)
-        keys = await guest.checkpoint_keys.published(org)
+        keys = await guest.checkpoint_keys.published(scope.org)
         checkpoint = await export_log(guest.journal, scope, SYSTEM, out, keys, table=table, progress=progress)
         head = await guest.journal.head(scope)
-    return Exported(org, str(out), checkpoint.size, head.leaves - checkpoint.size)
+        await guest.sequence(scope)  # the export's own event, which would wait for a node
+    return Exported(scope.org, str(out), checkpoint.size, head.leaves - checkpoint.size)
+
+
+async def _scope(journal: Journal, org: str) -> TenantScope:
+    """The organization by its name on the command line.
+
+    Raises:
+        NoOrganization: there is none, or its log was never opened.
+    """
+    try:
+        scope = scopes.of_platform() if org == PLATFORM else scopes.of_job(org)
+        await journal.head(scope)
+    except NotFound as error:
+        raise NoOrganization(
+            hint="Give its id, `org_` and 26 characters, or `platform` for the deployment's own log."
+        ) from error
+    return scope
 
 
 def _draw_export(console: Console, done: Exported) -> None:
-    console.print(f"[green]{done.size} events[/] of {done.org} are in [bold]{escape(done.out)}[/].", soft_wrap=True)
+    console.print(
+        f"[green]{counted(done.size, 'event')}[/] of {done.org}, in [bold]{escape(done.out)}[/].", soft_wrap=True
+    )
     if done.newer:
-        console.print(f"{done.newer} newer, this export among them, will be under the next checkpoint.")
+        console.print(f"The next export will have {counted(done.newer, 'newer event')}, this export among them.")
     console.print(
         f"Keep [bold]{CHECKPOINT}[/] and [bold]{KEYS}[/] where nobody can change them: later exports are held against them."
     )
-    console.print(f"Next: [bold]tenantry audit verify {escape(done.out)}[/]", soft_wrap=True)
+    console.print(f"Next: [bold]{escape(called())} audit verify {escape(done.out)}[/]", soft_wrap=True)
+
+
+def _moment(at: datetime) -> str:
+    """A time as logs and exports spell it (`core.clock.iso`)."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _named(name: str) -> Text:
@@ -115,8 +148,8 @@ def _drawing(report: Report) -> Callable[[Console], None]:
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     table.add_row("log", _named(report.origin))
-    table.add_row("events", f"{report.size}, every one as it was logged")
-    table.add_row("newest", report.newest.isoformat() if report.newest else "none")
+    table.add_row("events", f"{report.size}, each as it was logged")
+    table.add_row("newest", _moment(report.newest) if report.newest else "none")
     table.add_row("erased", f"{report.erased} without their personal data")
     table.add_row("root", report.root)
     for key in report.signed_by:
@@ -126,7 +159,7 @@ def _drawing(report: Report) -> Callable[[Console], None]:
         console.print("[green]The log is whole and unchanged.[/]")
         console.print(table)
         if report.held is not None:
-            console.print(f"It continues the checkpoint you kept, over {report.held} events.")
+            console.print(f"It continues the checkpoint you kept, over {counted(report.held, 'event')}.")
         else:
             console.print(
                 "[yellow]Whether its newest events are missing cannot be seen[/]: give a checkpoint with --against."

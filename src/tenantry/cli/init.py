@@ -13,7 +13,7 @@ from rich.markup import escape
 from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig, load, to_toml
 from tenantry.app.root import root_key
 from tenantry.app.setup import set_up
-from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
+from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, called
 from tenantry.core.errors import AlreadyDone, Invalid
 from tenantry.keys.root import ENVIRONMENT, generate
 from tenantry.store import PostgresUrls, Roles, make_roles, plan_roles
@@ -171,4 +171,4 @@ def _draw(console: Console, done: Initialized) -> None:
     console.print(
         f"\n[bold]{done.issuer}[/] is set up. Keep the root key in a backup of its own: without it, nothing sealed can be read."
     )
-    console.print("Next: [bold]tenantry doctor[/]")
+    console.print(f"Next: [bold]{escape(called())} doctor[/]", soft_wrap=True)

@@ -1,5 +1,6 @@
 """How a command speaks: tables and colours for a person, JSON for a pipe, refusals on stderr."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,16 @@ AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="Answer in JSON, as in a pipe, though this is a terminal.")
 ]
 DEFAULT_CONFIG = Path("tenantry.toml")
+
+
+def called() -> str:
+    """What the shell finds this program by: `tenantry`, or the path it was called by where that is not on PATH."""
+    return "tenantry" if shutil.which("tenantry") else sys.argv[0]
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def answers_json(asked: bool) -> bool:
