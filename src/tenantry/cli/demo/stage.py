@@ -42,6 +42,8 @@ class Stage:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        # What a thread is at goes on when the play is ended: a cluster that starts must be there to be stopped.
+        await asyncio.get_running_loop().shutdown_default_executor()
         await self._running.aclose()
 
     async def start_postgres(self) -> None:
