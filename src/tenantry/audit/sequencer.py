@@ -32,6 +32,7 @@ from tenantry.core.ids import PLATFORM
 from tenantry.core.leaf import leaf
 from tenantry.core.limits import CHECKPOINT_EVERY_MS
 from tenantry.journal import Duty, Journal, LeafRow
+from tenantry.journal.duties import SEQUENCING
 from tenantry.journal.schema import LEAF_ROWS
 from tenantry.store import Engine, each_organization
 
@@ -42,7 +43,7 @@ SignerOf = Callable[[str], Awaitable[Signer]]
 class Sequencer:
     """The work of sequencing every organization's log; run it with `Working`."""
 
-    name = "sequence"
+    name = SEQUENCING
     beat_ms = CHECKPOINT_EVERY_MS
 
     def __init__(self, engine: Engine, journal: Journal, clock: Clock, host: str, signer_of: SignerOf) -> None:

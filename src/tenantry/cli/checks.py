@@ -21,6 +21,7 @@ from tenantry.core.errors import Damaged, TenantryError, Unavailable
 from tenantry.core.ids import PLATFORM
 from tenantry.core.limits import CLOCK_SKEW_MS, PAGE_ROWS
 from tenantry.journal import Journal, Pulse, foresee
+from tenantry.journal.duties import SEQUENCING
 from tenantry.journal.pulse import BACKLOG_MS
 from tenantry.keys.envelope import unwrap_data_key
 from tenantry.keys.schema import NEWEST_DATA_KEY
@@ -164,7 +165,7 @@ async def _root_key(look: _Look) -> AsyncIterator[Check]:
 
 async def _audit_log(look: _Look) -> AsyncIterator[Check]:
     now_ms = SystemClock().now_ms()
-    newest_ms, until_ms = (await look.engine.survey(SEQUENCED))[0]
+    newest_ms, until_ms = (await look.engine.survey(SEQUENCED, duty=SEQUENCING))[0]
     waiting = len(await look.engine.survey(UNSEQUENCED, after="", most=PAGE_ROWS))
     age = f"the newest checkpoint is {(now_ms - newest_ms) / 1000:.0f} s old" if newest_ms else "no checkpoint yet"
     if not waiting:
@@ -186,6 +187,8 @@ async def _audit_log(look: _Look) -> AsyncIterator[Check]:
 
 
 _UNSIGNED = "Bring the root key back to the nodes that run: they refuse changes until then. If none runs, the next one signs them."
+_SEQUENCED = "SELECT (SELECT max(at) FROM audit_checkpoints), (SELECT until FROM duties WHERE name = :duty)"
+SEQUENCED = Survey("doctor_sequenced", _SEQUENCED, {"duty": str}, role="worker")
 
 
 async def _proofs(look: _Look) -> AsyncIterator[Check]:
@@ -200,10 +203,6 @@ async def _proofs(look: _Look) -> AsyncIterator[Check]:
             yield Check(f"log of {org}", Status.FAIL, error.message, hint)
     if not damaged:
         yield Check("log proofs", Status.OK, f"{events} events in {logs} logs, each as it was signed")
-
-
-_SEQUENCED = "SELECT (SELECT max(at) FROM audit_checkpoints), (SELECT until FROM duties WHERE name = 'sequence')"
-SEQUENCED = Survey("doctor_sequenced", _SEQUENCED, role="worker")
 
 
 async def _integrity(look: _Look) -> AsyncIterator[Check]:

@@ -15,6 +15,10 @@ DUTY_MS = 3 * CLOCK_SKEW_MS
 """How long a duty is held without renewal. Fencing makes it safe; this only decides how soon another node takes over."""
 
 
+SEQUENCING = "sequence"
+"""The duty of whoever puts the logs under checkpoints. Without a holder for long, nothing is recorded any more (`Pulse`)."""
+
+
 class NotOurs(Denied):
     """Another node holds the duty."""
 

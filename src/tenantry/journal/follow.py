@@ -18,6 +18,7 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import TenantryError
 from tenantry.core.limits import CLOCK_SKEW_MS, POLL_MS
 from tenantry.core.tasks import end
+from tenantry.journal.duties import SEQUENCING
 from tenantry.journal.lease import Lease
 from tenantry.journal.pulse import Pulse
 from tenantry.journal.schema import Change
@@ -57,12 +58,13 @@ _START = Survey(
 _PULSE = Survey(
     "pulse",
     Dialects(
-        sqlite="SELECT number, '', confirmed IS NULL, 0, (SELECT until FROM duties WHERE name = 'sequence') "
+        sqlite="SELECT number, '', confirmed IS NULL, 0, (SELECT until FROM duties WHERE name = :duty) "
         "FROM incarnations ORDER BY number DESC LIMIT 1",
         postgres="SELECT number, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), confirmed IS NULL, "
-        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint, (SELECT until FROM duties WHERE name = 'sequence') "
+        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint, (SELECT until FROM duties WHERE name = :duty) "
         "FROM incarnations ORDER BY number DESC LIMIT 1",
     ),
+    {"duty": str},
 )
 
 
@@ -159,7 +161,7 @@ class Following:
     async def start(self) -> None:
         """Take the position from which on this node sees everything, then follow."""
         began = self._clock.boottime()
-        *self._life, held, _, _ = (await self._engine.survey(_PULSE))[0]
+        *self._life, held, _, _ = (await self._engine.survey(_PULSE, duty=SEQUENCING))[0]
         await self._horizon.start()
         self._lease.renew(began)
         self._pulse.since_ms = self._clock.now_ms()
@@ -207,7 +209,7 @@ class Following:
         not take it along. Leaves come after the lease, which promises nothing of them.
         """
         began = self._clock.boottime()
-        *life, held, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE))[0]
+        *life, held, db_ms, self._pulse.sequenced_until_ms = (await self._engine.survey(_PULSE, duty=SEQUENCING))[0]
         if life != self._life:
             raise _OtherLifeError
         self._pulse.held = bool(held)
