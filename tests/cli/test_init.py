@@ -61,6 +61,25 @@ def test_a_second_init_with_another_address_is_refused(deployed: Shell) -> None:
     assert ISSUER in refused.err
 
 
+@pytest.mark.parametrize(
+    ("same", "other"),
+    [
+        (("--database", "tenantry.db"), ("--database", "other.db")),
+        (("--state", "state"), ("--state", "elsewhere")),
+        ((), ("--development",)),
+        ((), ("--postgres", "postgresql://db.example/tenantry")),
+    ],
+)
+def test_an_option_that_the_configuration_contradicts_is_refused(
+    deployed: Shell, same: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    assert deployed("init", *same).answer["made"] == []
+    before = contents(deployed.folder)
+    refused = deployed("init", *other)
+    assert (refused.status, "configured with another" in refused.err) == (1, True)
+    assert contents(deployed.folder) == before
+
+
 def test_a_lost_root_key_is_not_replaced(deployed: Shell) -> None:
     (deployed.folder / "root.key").unlink()
     refused = deployed("init")
@@ -97,6 +116,17 @@ def test_on_postgresql_four_roles_are_made_and_none_can_bypass_row_security(
     ]
     assert tenantry("init").answer["made"] == []
     assert tenantry("init", "--postgres", url).answer["made"] == []
+
+
+def test_another_database_of_postgresql_than_the_configured_one_is_refused(
+    tenantry: Shell, empty_database: Callable[[], str]
+) -> None:
+    url, other = empty_database(), empty_database()
+    assert tenantry("init", "--issuer", ISSUER, "--postgres", url, "--development").status == 0
+    refused = tenantry("init", "--postgres", other)
+    assert (refused.status, "not of" in refused.err) == (1, True)
+    assert tenantry("init", "--database", "tenantry.db").status == 1
+    assert tenantry("init", "--postgres", url, "--development").answer["made"] == []
 
 
 @pytest.mark.parametrize("name", ["my-app", "Acme", 'qu"ote', "ärger", "x" * 54])

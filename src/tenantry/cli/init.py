@@ -34,6 +34,16 @@ class Initialized(msgspec.Struct, frozen=True):
     made: list[Made]
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """What the options say of the deployment; empty where they leave it to the configuration."""
+
+    issuer: str
+    file: str
+    postgres: str
+    state: str
+    development: bool
+
+
 def init(
     *,
     issuer: Annotated[str, Parameter(help="The https address by which everybody will know this deployment.")] = "",
@@ -71,30 +81,33 @@ def init(
 
     Run again, it makes what is missing, such as a migration of a newer version, and changes nothing else.
     """
-    made: list[Made] = []
-    if not config.exists():
-        if contract:
-            raise Invalid(f"There is no {config}, so nothing to contract.")
-        if not issuer:
-            raise Invalid("A new deployment needs its address.", hint="Add --issuer https://id.example.com.")
-        if database is not None and postgres:
-            raise Invalid("A deployment has one database.", hint="Give --database or --postgres.")
-        folder = config.absolute().parent
-        where = DatabaseConfig(file=str((database or folder / "tenantry.db").absolute()))
-        if postgres:
-            where = asyncio.run(_on_postgres(postgres))
-        fresh = _configuration(folder, issuer, where, state or folder / "state", development=development)
-        made += _root_key(fresh) + _write(config, fresh)
+    file, folder = (str(path.absolute()) if path else "" for path in (database, state))
+    asked = _Asked(issuer, file, postgres, folder, development)
+    if file and postgres:
+        raise Invalid("A deployment has one database.", hint="Give --database or --postgres.")
+    if contract and not config.exists():
+        raise Invalid(f"There is no {config}, so nothing to contract.")
+    made = [] if config.exists() else _begin(config, asked)
     given = load(config)
-    _same("issuer", issuer, given.issuer)
-    _same("database", str(database.absolute()) if database else "", given.database.file)
-    _same("state", str(state.absolute()) if state else "", given.state)
+    _refuse_another(asked, given)
     asyncio.run(root_key(given))  # refuses one that others may read
     if given.database.file:
         Path(given.database.file).parent.mkdir(parents=True, exist_ok=True)
     made += asyncio.run(_set_up(given, postgres, contract=contract))
     done = Initialized(str(config), given.issuer, made)
     answer(done, lambda console: _draw(console, done), as_json=json)
+
+
+def _begin(config: Path, asked: _Asked) -> list[Made]:
+    """Root key and configuration of a new deployment."""
+    if not asked.issuer:
+        raise Invalid("A new deployment needs its address.", hint="Add --issuer https://id.example.com.")
+    folder = config.absolute().parent
+    where = DatabaseConfig(file=asked.file or str(folder / "tenantry.db"))
+    if asked.postgres:
+        where = asyncio.run(_on_postgres(asked.postgres))
+    fresh = _configuration(folder, asked, where)
+    return _root_key(fresh) + _write(config, fresh)
 
 
 async def _on_postgres(url: str) -> DatabaseConfig:
@@ -104,16 +117,19 @@ async def _on_postgres(url: str) -> DatabaseConfig:
     return DatabaseConfig(app=urls.app, follower=urls.follower, worker=urls.worker, migrator=roles.migrator_url)
 
 
-def _configuration(folder: Path, issuer: str, database: DatabaseConfig, state: Path, *, development: bool) -> Config:
+def _configuration(folder: Path, asked: _Asked, database: DatabaseConfig) -> Config:
     """The configuration of a new deployment; makes nothing."""
     in_environment = ENVIRONMENT in os.environ
-    where = RootKeyConfig(file="" if in_environment else str(folder / "root.key"), environment=in_environment)
     try:
         return Config(
-            issuer=issuer, state=str(state.absolute()), database=database, root_key=where, development=development
+            issuer=asked.issuer,
+            state=asked.state or str(folder / "state"),
+            database=database,
+            root_key=RootKeyConfig(file="" if in_environment else str(folder / "root.key"), environment=in_environment),
+            development=asked.development,
         )
     except ValueError as error:
-        raise Invalid(f"{issuer!r} cannot be used: {error}.") from error
+        raise Invalid(f"{asked.issuer!r} cannot be used: {error}.") from error
 
 
 def _root_key(config: Config) -> list[Made]:
@@ -154,12 +170,27 @@ async def _set_up(config: Config, postgres: str, *, contract: bool) -> list[Made
     return made
 
 
-def _same(what: str, asked: str, configured: str) -> None:
-    if asked and asked != configured:
-        raise AlreadyDone(
-            f"This deployment is configured with another {what}: {configured or 'none'}.",
-            hint="Leave the option out, or name another configuration with --config.",
-        )
+def _refuse_another(asked: _Asked, given: Config) -> None:
+    """Refuse options that the configuration contradicts: nothing would become of them.
+
+    Not checked here: which database of PostgreSQL it is (`make_roles`).
+
+    Raises:
+        AlreadyDone: one does.
+    """
+    kind = given.database.file or "PostgreSQL"
+    for what, wanted, configured in (
+        ("issuer", asked.issuer, given.issuer),
+        ("database", asked.file, kind),
+        ("database", asked.postgres and "PostgreSQL", kind),
+        ("state", asked.state, given.state),
+        ("value of development", "true" if asked.development else "", str(given.development).lower()),
+    ):
+        if wanted and wanted != configured:
+            raise AlreadyDone(
+                f"This deployment is configured with another {what}: {configured}.",
+                hint="Leave the option out, or name another configuration with --config.",
+            )
 
 
 def _draw(console: Console, done: Initialized) -> None:

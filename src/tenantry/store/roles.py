@@ -77,10 +77,18 @@ async def make_roles(url: str, roles: Roles) -> list[str]:
     """Make the roles that are missing, as the role of `url`; returns their names. What they need of the database is set anew.
 
     Raises:
+        AlreadyDone: `url` leads to another database than theirs.
         Denied: this role may not make roles, or not let one create a schema in the database.
         Unavailable: the database cannot be reached.
     """
     async with _as_maker(url) as connection:
+        given = conninfo_to_dict(roles.migrator_url)
+        theirs = str(given.get("dbname", given["user"]))  # libpq's rule
+        if connection.info.dbname != theirs:
+            raise AlreadyDone(
+                f"The roles are of the database {theirs}, not of {connection.info.dbname}.",
+                hint="Give the connection string of that one, or name another configuration.",
+            )
         known = await _known(connection)
         database, made = sql.Identifier(connection.info.dbname), list[str]()
         try:
