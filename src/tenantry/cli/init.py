@@ -18,6 +18,33 @@ from tenantry.core.errors import AlreadyDone, Invalid
 from tenantry.keys.root import ENVIRONMENT, generate
 from tenantry.store import PostgresUrls, Roles, make_roles, plan_roles
 
+_Issuer = Annotated[str, Parameter(help="The https address by which everybody will know this deployment.")]
+_DatabaseFile = Annotated[
+    Path | None, Parameter(help="The SQLite file. Unless told, `tenantry.db` beside the configuration.")
+]
+_Postgres = Annotated[
+    str,
+    Parameter(
+        help="Use PostgreSQL instead: the connection string of an existing database, as a role that may make roles. "
+        "It is used now and not kept."
+    ),
+]
+_State = Annotated[
+    Path | None,
+    Parameter(help="This node's own directory, outside every backup. Unless told, `state` beside the configuration."),
+]
+_Development = Annotated[
+    bool, Parameter(negative="", help="Admit an http issuer on loopback and a database that is not durable.")
+]
+_Contract = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Remove from the database what only the previous version needed, once every server runs this one: "
+        "servers of the previous version refuse it from then on.",
+    ),
+]
+
 
 class Made(msgspec.Struct, frozen=True):
     """One thing that was not there before."""
@@ -46,34 +73,12 @@ class _Asked(msgspec.Struct, frozen=True):
 
 def init(
     *,
-    issuer: Annotated[str, Parameter(help="The https address by which everybody will know this deployment.")] = "",
-    database: Annotated[
-        Path | None, Parameter(help="The SQLite file. Unless told, `tenantry.db` beside the configuration.")
-    ] = None,
-    postgres: Annotated[
-        str,
-        Parameter(
-            help="Use PostgreSQL instead: the connection string of an existing database, as a role that may make roles. "
-            "It is used now and not kept."
-        ),
-    ] = "",
-    state: Annotated[
-        Path | None,
-        Parameter(
-            help="This node's own directory, outside every backup. Unless told, `state` beside the configuration."
-        ),
-    ] = None,
-    development: Annotated[
-        bool, Parameter(negative="", help="Admit an http issuer on loopback and a database that is not durable.")
-    ] = False,
-    contract: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="Remove from the database what only the previous version needed, once every server runs this one: "
-            "servers of the previous version refuse it from then on.",
-        ),
-    ] = False,
+    issuer: _Issuer = "",
+    database: _DatabaseFile = None,
+    postgres: _Postgres = "",
+    state: _State = None,
+    development: _Development = False,
+    contract: _Contract = False,
     config: ConfigPath = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> None:
