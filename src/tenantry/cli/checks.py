@@ -15,6 +15,7 @@ from tenantry.app.root import root_key
 from tenantry.audit.checking import check
 from tenantry.audit.proof import ProofFailed
 from tenantry.audit.schema import UNSEQUENCED
+from tenantry.cli.output import counted
 from tenantry.core import scopes
 from tenantry.core.clock import SystemClock, iso
 from tenantry.core.errors import Damaged, TenantryError, Unavailable
@@ -202,7 +203,9 @@ async def _proofs(look: _Look) -> AsyncIterator[Check]:
             hint = "Restore a backup; a server writes a damaged tree again from its leaves, never a leaf."
             yield Check(f"log of {org}", Status.FAIL, error.message, hint)
     if not damaged:
-        yield Check("log proofs", Status.OK, f"{events} events in {logs} logs, each as it was signed")
+        yield Check(
+            "log proofs", Status.OK, f"{counted(events, 'event')} in {counted(logs, 'log')}, each as it was signed"
+        )
 
 
 async def _integrity(look: _Look) -> AsyncIterator[Check]:
