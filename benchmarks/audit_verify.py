@@ -37,7 +37,7 @@ PERSONAL = 5
 async def rows(ground: Ground) -> list[Row]:
     """One export; three rounds at most, each over all of it."""
     made = await asyncio.to_thread(_make, ground.folder / "export", ground.pace.events)
-    leaves = ground.folder / "export" / "leaves"
+    leaves = ground.folder / "leaves"
     note = (
         f"events/s of {made:,} against reading and hashing leaves and tree (at most twice its time); "
         f"personal data in one of {PERSONAL}; "
@@ -73,7 +73,7 @@ def _hash(leaves: Path) -> bytes:
 
 
 def _make(directory: Path, events: int) -> int:
-    """An export of a ledger's log, and its leaves one a line: revision 1 has no line break in it."""
+    """An export of a ledger's log, and beside it its leaves one a line: revision 1 has no line break in it."""
     clock = SystemClock()
     ids = IdSource(clock)
     org = ids.new("org")
@@ -82,7 +82,7 @@ def _make(directory: Path, events: int) -> int:
     entries = [_entry(index, org, ids, clock.now_ms()) for index in range(events)]
     hashes = b"".join([leaf_hash(leaf(entry.revision, entry.body)) for entry in entries])
     frontier.extend(hashes)
-    with (directory / "leaves").open("wb") as file:
+    with (directory.parent / "leaves").open("wb") as file:
         file.writelines(leaf(entry.revision, entry.body) + b"\n" for entry in entries)
     key = Ed25519PrivateKey.generate()
     signer = Signer(origin("id.example.com", org), key.public_key().public_bytes_raw(), key.sign)
