@@ -4,6 +4,7 @@ The baseline sends the same statements to the same database, each awaited by its
 size; their leaf is encoded beforehand.
 """
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,9 +19,9 @@ from tenantry.cli.demo import ledger
 from tenantry.core.principal import SYSTEM
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import WriteSet, schema
-from tenantry.store import Compiled, Step
-from tenantry.store.postgres import CONNECTIONS, SET_ORG
-from tenantry.store.schema import compile_postgres
+from tenantry.store import Compiled, Statement, Step
+from tenantry.store.postgres import CONNECTIONS
+from tenantry.store.schema import compile_postgres, text_of
 
 
 async def rows(ground: Ground) -> list[Row]:
@@ -111,12 +112,20 @@ PLAIN = {
 """What the journal sends as one call, as the statements that it is."""
 
 
+@functools.cache
+def _plain(statement: Statement) -> Compiled:
+    return PLAIN.get(statement) or compile_postgres(text_of(statement.sql, "postgres"), statement.args)
+
+
+_SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
+
+
 async def transaction(pool: AsyncConnectionPool, steps: list[Step], entry: str) -> None:
     """The statements of one set, one by one."""
     async with pool.connection() as connection, connection.transaction():
-        await connection.execute(SET_ORG, (steps[0].org,), prepare=True)
+        await connection.execute(_SET_ORG, (steps[0].org,), prepare=True)
         for step in steps:
-            compiled = PLAIN.get(step.statement, step.statement.postgres)
+            compiled = _plain(step.statement)
             values = {**step.args, "org": step.org, "id": entry}
             cursor = await connection.execute(
                 compiled.text.encode(), [values[name] for name in compiled.names], prepare=True

@@ -50,11 +50,11 @@ async def test_many_tries_at_one_key_do_not_hold_up_a_neighbour(acme: Organizati
         await outcome(organization.spend(voucher))
         order.append(organization.id)
 
-    flood = [asyncio.create_task(spend(acme, "the same")) for _ in range(600)]
+    flood = [asyncio.create_task(spend(acme, "the same")) for _ in range(1200)]
     theirs = [asyncio.create_task(spend(globex, f"{n}")) for n in range(100)]
     await asyncio.gather(*flood, *theirs)
     last = max(place for place, org in enumerate(order) if org == globex.id)
-    assert order[:last].count(acme.id) < 300
+    assert order[:last].count(acme.id) < 600
 
 
 async def test_a_flood_of_one_organization_throttles_its_own_sets_alone(

@@ -30,8 +30,16 @@ from tenantry.journal.duties import Duties, Duty
 from tenantry.journal.event import Event, Target
 from tenantry.journal.journal import Journal
 from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, Seen, seen
-from tenantry.journal.schema import CHANGES, CURSOR_OF, DEPLOYMENT, INCARNATIONS, MOVE_CURSOR
-from tenantry.store import Engine, Program, Statement, Step, Survey
+from tenantry.journal.schema import (
+    BEGIN_INCARNATION,
+    CHANGES,
+    CONFIRM_INCARNATION,
+    CURSOR_OF,
+    FOUND_DEPLOYMENT,
+    MOVE_CURSOR,
+    SETTLE_DEPLOYMENT,
+)
+from tenantry.store import Engine, Program, Step, Survey
 
 DUTY = "incarnation"
 
@@ -46,31 +54,6 @@ FROM heads h LEFT JOIN cursors k ON k.org = h.org AND k.follower = :follower WHE
 ORDER BY h.org = :platform, h.org LIMIT :most
 """
 UNTOLD = Survey("untold", _UNTOLD, {"follower": str, "platform": str, "most": int}, role="worker")
-FOUND = Statement(
-    "found_deployment",
-    DEPLOYMENT,
-    "INSERT INTO deployment (one, id, issuer, place) VALUES (1, :id, :issuer, :place) ON CONFLICT DO NOTHING",
-    {"id": str, "issuer": str, "place": str},
-)
-SETTLE = Statement(
-    "settle_deployment",
-    DEPLOYMENT,
-    "UPDATE deployment SET issuer = :issuer, place = :place WHERE one = 1",
-    {"issuer": str, "place": str},
-)
-BEGIN = Statement(
-    "begin_incarnation",
-    INCARNATIONS,
-    "INSERT INTO incarnations (number, id, at, reason, confirmed) VALUES (:number, :id, :at, :reason, :confirmed) "
-    "ON CONFLICT DO NOTHING",
-    {"number": int, "id": str, "at": int, "reason": str, "confirmed": int},
-)
-CONFIRM = Statement(
-    "confirm_incarnation",
-    INCARNATIONS,
-    "UPDATE incarnations SET confirmed = :at WHERE number = :number AND confirmed IS NULL",
-    {"at": int, "number": int},
-)
 
 
 class DeploymentFounded(Event, tag="deployment.founded", frozen=True):
@@ -138,8 +121,10 @@ async def found(engine: Engine, ids: IdSource, clock: Clock, issuer: str) -> boo
     place, now = await engine.place(), clock.now_ms()
     args = {"number": 1, "id": ids.new("incarnation"), "at": now, "reason": "founded", "confirmed": now}
     steps = [
-        Step("", FOUND, {"id": ids.new("deployment"), "issuer": issuer, "place": place.text}, AnotherNodeBegan),
-        Step("", BEGIN, args, AnotherNodeBegan),
+        Step(
+            "", FOUND_DEPLOYMENT, {"id": ids.new("deployment"), "issuer": issuer, "place": place.text}, AnotherNodeBegan
+        ),
+        Step("", BEGIN_INCARNATION, args, AnotherNodeBegan),
     ]
     await engine.run(Program("", steps, "worker"))
     return True
@@ -197,7 +182,7 @@ async def confirm(engine: Engine, journal: Journal, duties: Duties, clock: Clock
     try:
         known = await _known(engine)
         async with journal.begin_duty(scopes.of_platform(), duty) as w:
-            w.write(CONFIRM, NothingHeld, at=clock.now_ms(), number=known.number)
+            w.write(CONFIRM_INCARNATION, NothingHeld, at=clock.now_ms(), number=known.number)
             w.record(IncarnationConfirmed(known.id, known.number))
     finally:
         await duties.release(duty)
@@ -266,8 +251,8 @@ async def _begin(
     args = {"number": number, "id": fresh.id, "at": clock.now_ms(), "reason": reason, "confirmed": None}
     steps = [
         duty.step(),
-        Step("", BEGIN, args, AnotherNodeBegan),
-        Step("", SETTLE, {"issuer": issuer, "place": fresh.place}),
+        Step("", BEGIN_INCARNATION, args, AnotherNodeBegan),
+        Step("", SETTLE_DEPLOYMENT, {"issuer": issuer, "place": fresh.place}),
     ]
     await engine.run(Program("", steps, "worker"))
     return fresh

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tenantry.store import Dialects, Function, Kind, Migration, Read, Schema, Statement, Survey, Table
+from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Survey, Table
 
 _INSERT = "SELECT, INSERT"
 HEADS = Table(
@@ -108,38 +108,32 @@ def _leaf(name: str, rev: str) -> Statement:
 
 LEAF_OF_CHANGE = _leaf("leaf_of_change", "(SELECT max(rev) FROM changelog WHERE org = :org)")
 LEAF_ONLY = _leaf("leaf_only", "0")
-_SETTLE = Function(
-    "settle",
-    """(p_org text, p_at bigint, p_touched text, p_cut text, p_bodies bytea[], p_salts bytea[], p_personals bytea[])
-RETURNS SETOF bigint LANGUAGE plpgsql AS $body$
-DECLARE made bigint := 0;
-BEGIN
-  PERFORM 1 FROM heads WHERE org = p_org FOR NO KEY UPDATE;
-  IF NOT FOUND THEN RETURN; END IF;
-  IF p_touched IS NOT NULL THEN
-    INSERT INTO changelog (org, rev, xid, at, touched, cut)
-    SELECT p_org, coalesce(max(rev), 0) + 1, pg_current_xact_id(), p_at, p_touched, p_cut FROM changelog WHERE org = p_org
-    RETURNING rev INTO made;
-  END IF;
-  INSERT INTO leaves (org, idx, rev, xid, body, salt, personal)
-  SELECT p_org, coalesce((SELECT max(idx) FROM leaves WHERE org = p_org), -1) + l.place, made, pg_current_xact_id(),
-    l.body, l.salt, l.personal
-  FROM unnest(p_bodies, p_salts, p_personals) WITH ORDINALITY AS l(body, salt, personal, place);
-  RETURN NEXT made;
-END $body$""",
-)
 SETTLE = Statement(
     "settle",
     CHANGELOG,
     Dialects(
         sqlite="",
-        postgres=f"SELECT {_SETTLE.name}(:org, :at, :touched, :cut, :bodies, :salts, :personals) AS rev",
+        postgres="""
+BEGIN
+  made := 0;
+  PERFORM 1 FROM heads WHERE org = :org FOR NO KEY UPDATE;
+  IF NOT FOUND THEN PERFORM tenantry_guard(0, step); END IF;
+  IF :touched IS NOT NULL THEN
+    INSERT INTO changelog (org, rev, xid, at, touched, cut)
+    SELECT :org, coalesce(max(rev), 0) + 1, pg_current_xact_id(), :at, :touched, :cut FROM changelog WHERE org = :org
+    RETURNING rev INTO made;
+  END IF;
+  INSERT INTO leaves (org, idx, rev, xid, body, salt, personal)
+  SELECT :org, coalesce((SELECT max(idx) FROM leaves WHERE org = :org), -1) + l.place, made, pg_current_xact_id(),
+    l.body, l.salt, l.personal
+  FROM unnest(:bodies, :salts, :personals) WITH ORDINALITY AS l(body, salt, personal, place);
+END""",
     ),
     {"at": int, "touched": str, "cut": str, "bodies": list[bytes], "salts": list[bytes], "personals": list[bytes]},
     returns=True,
 )
 """On PostgreSQL, in one call: lock the head, make the changelog row (where `touched` is given) and the leaves. Gives the revision, 0
-where there is no row of the changelog; nothing where there is no head."""
+where there is no row of the changelog."""
 DESTROY = Statement(
     "destroy",
     DESTRUCTIONS,
@@ -183,6 +177,31 @@ HOLD_DUTY = Statement(
         postgres="SELECT 1 FROM duties WHERE name = :name AND fence = :fence FOR SHARE",
     ),
     {"name": str, "fence": int},
+)
+FOUND_DEPLOYMENT = Statement(
+    "found_deployment",
+    DEPLOYMENT,
+    "INSERT INTO deployment (one, id, issuer, place) VALUES (1, :id, :issuer, :place) ON CONFLICT DO NOTHING",
+    {"id": str, "issuer": str, "place": str},
+)
+SETTLE_DEPLOYMENT = Statement(
+    "settle_deployment",
+    DEPLOYMENT,
+    "UPDATE deployment SET issuer = :issuer, place = :place WHERE one = 1",
+    {"issuer": str, "place": str},
+)
+BEGIN_INCARNATION = Statement(
+    "begin_incarnation",
+    INCARNATIONS,
+    "INSERT INTO incarnations (number, id, at, reason, confirmed) VALUES (:number, :id, :at, :reason, :confirmed) "
+    "ON CONFLICT DO NOTHING",
+    {"number": int, "id": str, "at": int, "reason": str, "confirmed": int},
+)
+CONFIRM_INCARNATION = Statement(
+    "confirm_incarnation",
+    INCARNATIONS,
+    "UPDATE incarnations SET confirmed = :at WHERE number = :number AND confirmed IS NULL",
+    {"at": int, "number": int},
 )
 
 
@@ -310,9 +329,12 @@ SCHEMA = Schema(
         DESTROY,
         ERASE,
         MOVE_CURSOR,
+        FOUND_DEPLOYMENT,
+        SETTLE_DEPLOYMENT,
+        BEGIN_INCARNATION,
+        CONFIRM_INCARNATION,
     ),
     reads=(HEAD, CHANGES, LEAF_ROWS, CUTS_OF),
-    functions=(_SETTLE,),
     migrations=(
         Migration(
             1,

@@ -81,7 +81,7 @@ def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) 
     for schema in schemas:
         for table in schema.tables:
             made += _table(table, app, follower, worker)
-        made += [function.definition for function in schema.functions]
+        made += [statement.function.definition for statement in schema.statements if statement.function is not None]
         made += [read.function.definition for read in schema.reads]
     return made
 

@@ -1,14 +1,16 @@
-"""PostgreSQL: any number of nodes, each set one pipeline in one implicit transaction, one round trip.
+"""PostgreSQL: any number of nodes, each set one statement, which is one transaction and one round trip.
 
-A pipeline on an autocommit connection is one transaction up to its sync: the first statement sets the tenant for it alone, the
-guards raise inside it, and the sync commits. A set runs in a task of its own, so that a cancelled caller leaves it whole. Sets
-that only record or touch ephemeral rows go through the `Batcher`, one transaction for many.
+Each registered statement is a function that sets the tenant for the transaction alone and raises where it had to write and did not; a set
+is one `SELECT` that calls them in order. It runs in a task of its own, so that a cancelled caller leaves it whole. Sets that only
+record or touch ephemeral rows go through the `Batcher`, one transaction for many.
 
-What a crash leaves: every answered set; of an unanswered one all or nothing, which is why a connection lost in mid-pipeline is
+What a crash leaves: every answered set; of an unanswered one all or nothing, which is why a connection lost before the answer is
 `Unknown` and never a refusal.
 """
 
 import asyncio
+import functools
+import itertools
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -17,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
+from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tenantry.core.errors import Unavailable, Unknown, Unsafe
@@ -26,8 +28,8 @@ from tenantry.store import fence
 from tenantry.store.batch import Batcher
 from tenantry.store.engine import Place, Survey
 from tenantry.store.line import Line, hang_up
-from tenantry.store.program import Outcome, Program, Row, Step
-from tenantry.store.schema import Compiled, Read
+from tenantry.store.program import Outcome, Program, Row
+from tenantry.store.schema import Compiled, Read, Statement
 from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
 from tenantry.store.turns import Turns
 
@@ -49,7 +51,9 @@ STATEMENT_TIMEOUT_MS = 10_000
 SILENT_AFTER_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 """A set or read that takes longer meets a network that drops packets, since the server itself would have ended it."""
 
-SET_ORG = "SELECT set_config('tenantry.org', $1::text, true)"
+PREPARED = 16
+"""Statements of a set that is prepared: longer ones are seldom of the same form twice."""
+
 _PLACE = (
     "SELECT current_database()::text, (SELECT system_identifier FROM pg_control_system())::text, "
     "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), current_setting('synchronous_standby_names')"
@@ -203,24 +207,24 @@ class PostgresEngine:
             raise refusal(error) from error
 
     async def _once(self, program: Program) -> Outcome:
-        steps = [(place, step) for place, step in enumerate(program.steps) if step.statement.postgres.text]
-        cursors: list[AsyncCursor[Row]] = []
+        """The whole program as one statement, which is one transaction. PostgreSQL works a list of calls out from left to right."""
+        places = [place for place, step in enumerate(program.steps) if step.statement.function is not None]
+        steps = [program.steps[place] for place in places]
+        given: list[Any] = []
+        for place, step in zip(places, steps, strict=True):
+            given += [step.org, *(step.args[name] for name in step.statement.args)]
+            given.append(-1 if step.otherwise is None else place)
+        text = _calls(tuple(step.statement for step in steps))
         async with self._connection(_way(program)) as connection:
             try:
-                async with _transaction(connection):
-                    org = ""
-                    for place, step in steps:
-                        if step.org != org:
-                            org = step.org
-                            await connection.execute(SET_ORG, (org,), prepare=True)
-                        cursor = await _send(connection, step, place)
-                        if step.statement.returns:
-                            cursors.append(cursor)
+                cursor = await connection.execute(text, given, prepare=len(steps) <= PREPARED)
+                row = await cursor.fetchone() or ()
             except RETRIED:
                 raise
             except (psycopg.Error, UnicodeEncodeError) as error:
                 raise refusal(error, program) from error
-        return Outcome([await cursor.fetchall() for cursor in cursors])
+        found = zip(steps, row, strict=True)
+        return Outcome([[] if made is None else [(made,)] for step, made in found if step.statement.returns])
 
     async def _on_app(self, statements: list[tuple[Compiled, list[Any]]]) -> list[list[Row]]:
         """One transaction of a batch; gives the rows of each statement."""
@@ -285,15 +289,16 @@ class PostgresEngine:
             await asyncio.sleep(NOTIFY_EVERY_S)
 
 
-async def _send(connection: AsyncConnection, step: Step, place: int) -> AsyncCursor[Row]:
-    """Send a step; one that must write carries its place in the program, by which its refusal is found."""
-    statement = step.statement
-    compiled = statement.postgres if step.otherwise is None else statement.postgres_guarded
-    values = step.args | {"org": step.org}
-    given = [values[name] for name in compiled.names]
-    if step.otherwise is not None:
-        given.append(place)
-    return await connection.execute(compiled.text.encode(), given, prepare=True)
+@functools.lru_cache(maxsize=1024)
+def _calls(statements: tuple[Statement, ...]) -> bytes:
+    """The text that calls the functions of these statements in their order, each with its arguments and its place."""
+    calls: list[str] = []
+    number = itertools.count(1)
+    for statement in statements:
+        assert statement.function is not None
+        arguments = ", ".join(f"${next(number)}::{kind}" for kind in (*statement.types, "bigint"))
+        calls.append(f"{statement.function.name}({arguments})")
+    return f"SELECT {', '.join(calls)}".encode()
 
 
 def _way(program: Program) -> str:

@@ -59,11 +59,31 @@ class Compiled(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
+class Function(msgspec.Struct, frozen=True, dict=True):
+    """A function of the database on PostgreSQL, with the rights of whoever calls it; `body` is what follows the name."""
+
+    purpose: str
+    body: str
+
+    @cached_property
+    def name(self) -> str:
+        """It carries a digest of the body, so that two versions of the server stand side by side."""
+        return f"{self.purpose}_{hashlib.sha256(self.body.encode()).hexdigest()[:12]}"
+
+    @cached_property
+    def definition(self) -> str:
+        """The statement that makes it."""
+        return f"CREATE OR REPLACE FUNCTION {self.name}{self.body}"
+
+
 class Statement(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A registered way to write one table.
 
     `args` names each argument's type beside `:org`, which every statement of a tenant's table must use. `returns`: the text
-    gives rows. `many`, for an ephemeral table, lets sets share a transaction on PostgreSQL: the same statement over a relation
+    gives one integer. On PostgreSQL the text may also be a block of PL/pgSQL, `BEGIN … END`, that sets `made` to what it gives and, where
+    nothing was written, calls `tenantry_guard(0, step)`.
+
+    `many`, for an ephemeral table, lets sets share a transaction on PostgreSQL: the same statement over a relation
     `alive(n, org, …arguments)`, ending in `RETURNING org, …key`; `key` names the columns beside `org` that tell rows apart.
     """
 
@@ -85,41 +105,39 @@ class Statement(msgspec.Struct, frozen=True, eq=False, dict=True):
         return compile_sqlite(text_of(self.sql, "sqlite"))
 
     @cached_property
-    def postgres(self) -> Compiled:
-        return compile_postgres(text_of(self.sql, "postgres"), self.args)
+    def names(self) -> tuple[str, ...]:
+        """The arguments of `function`, before the step's place."""
+        return ("org", *self.args)
 
     @cached_property
-    def postgres_guarded(self) -> Compiled:
-        """The same, raising in the database when nothing was written; the step's position is the last argument."""
-        inner = self.postgres
-        place = f"${len(inner.names) + 1}::bigint"
-        if self.returns:
-            text = (
-                f"WITH written AS ({inner.text}), guard AS (SELECT tenantry_guard(count(*), {place}) FROM written) "  # noqa: S608
-                "SELECT written.* FROM guard LEFT JOIN written ON true"
-            )
-        elif inner.text.lstrip().upper().startswith("SELECT"):
-            text = f"WITH found AS ({inner.text}) SELECT tenantry_guard(count(*), {place}) FROM found"  # noqa: S608
-        else:
-            text = f"WITH written AS ({inner.text} RETURNING 1) SELECT tenantry_guard(count(*), {place}) FROM written"  # noqa: S608
-        return Compiled(text, inner.names)
-
-
-class Function(msgspec.Struct, frozen=True, dict=True):
-    """A function of the database on PostgreSQL, with the rights of whoever calls it; `body` is what follows the name."""
-
-    purpose: str
-    body: str
+    def types(self) -> tuple[str, ...]:
+        """Their types on PostgreSQL."""
+        return tuple(_PG_TYPES[kind] for kind in (str, *self.args.values()))
 
     @cached_property
-    def name(self) -> str:
-        """It carries a digest of the body, so that two versions of the server stand side by side."""
-        return f"{self.purpose}_{hashlib.sha256(self.body.encode()).hexdigest()[:12]}"
+    def function(self) -> Function | None:
+        """What runs it on PostgreSQL: it sets the tenant, and with a place of 0 or more it raises when no row was written."""
+        text = text_of(self.sql, "postgres")
+        if not text:
+            return None
+        inner = _NAMED.sub(lambda match: f"p_{match[1]}", _render(text, "postgres")).strip()
+        if not inner.startswith("BEGIN"):
+            inner = _as_plpgsql(inner, returns=self.returns)
+        parameters = ", ".join(f"p_{name} {kind}" for name, kind in zip(self.names, self.types, strict=True))
+        body = (
+            f"({parameters}, step bigint) RETURNS bigint LANGUAGE plpgsql AS $body$\n#variable_conflict use_column\n"
+            f"DECLARE made bigint;\nBEGIN\nPERFORM set_config('tenantry.org', p_org, true);\n{inner};\nRETURN made;\nEND $body$"
+        )
+        return Function(f"write_{self.name}", body)
 
-    @cached_property
-    def definition(self) -> str:
-        """The statement that makes it."""
-        return f"CREATE OR REPLACE FUNCTION {self.name}{self.body}"
+
+def _as_plpgsql(text: str, *, returns: bool) -> str:
+    """A statement that raises when it wrote, or found, no row although it must."""
+    if returns:
+        text += " INTO made"
+    elif text.upper().startswith("SELECT"):
+        text = "PERFORM" + text[len("SELECT") :]
+    return f"{text};\nIF step >= 0 AND NOT FOUND THEN PERFORM tenantry_guard(0, step); END IF"
 
 
 T = typing.TypeVar("T")
@@ -193,7 +211,6 @@ class Schema(msgspec.Struct, frozen=True):
     statements: tuple[Statement, ...]
     reads: tuple[Read[typing.Any], ...]
     migrations: tuple[Migration, ...]
-    functions: tuple[Function, ...] = ()
 
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
