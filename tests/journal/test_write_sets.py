@@ -84,7 +84,7 @@ async def test_the_platforms_part_may_not_be_silent_either(acme: Organization) -
 
 
 async def test_only_its_follower_writes_a_derived_table(acme: Organization) -> None:
-    with pytest.raises(Misuse, match="ledger_balances is derived"):
+    with pytest.raises(Misuse, match="ledger_balances: only the follower"):
         async with acme.begin() as w:
             w.write(ledger.SET_BALANCE, account="cash")
 

@@ -46,24 +46,17 @@ def compose(w: WriteSet, actor: Principal, origin: Origin, at_ms: int, *, dialec
 
 
 def settle(w: WriteSet, program: Program, outcome: Outcome) -> None:
-    """Give the set its revision and the rows it asked for."""
+    """Give the set its revision."""
     returning = (step for step in program.steps if step.statement.returns)
     for step, rows in zip(returning, outcome.rows, strict=True):
-        part = w if step.org == w.org or w.platform is None else w.platform
         if step.statement.table is schema.CHANGELOG:
+            part = w if step.org == w.org or w.platform is None else w.platform
             part.revision = rows[0][0]
-        else:
-            part.rows.append(rows)
 
 
 def _needs_head(part: WriteSet) -> bool:
     """Whether the organization must be there: not for what followers derive, which may outlive it."""
-    return (
-        bool(part.events)
-        or part.expected is not None
-        or part.changes_state()
-        or any(step.statement.table.kind is Kind.EPHEMERAL for step in part.steps)
-    )
+    return bool(part.events) or part.expected is not None or part.changes_state() or Kind.EPHEMERAL in part.kinds
 
 
 def _expected(parts: list[WriteSet]) -> list[Step]:
@@ -100,14 +93,15 @@ def _settled_at_once(part: WriteSet, setting: Setting) -> list[Step]:
 
 
 def _settled_one_by_one(part: WriteSet, setting: Setting) -> list[Step]:
-    steps = [Step(part.org, schema.LOCK_HEAD, {}, NoOrganization)]
-    changes = part.changes_state()
-    if changes:
-        steps.append(Step(part.org, schema.CHANGE, _change(part, setting)))
-    into = schema.LEAF_OF_CHANGE if changes else schema.LEAF_ONLY
+    into, steps = schema.LEAF_ONLY, []
+    if part.changes_state():
+        into, steps = schema.LEAF_OF_CHANGE, [Step(part.org, schema.CHANGE, _change(part, setting), NoOrganization)]
+    elif not part.events:
+        steps = [Step(part.org, schema.LOCK_HEAD, {}, NoOrganization)]
     for event in part.events:
         made = leaf(event, setting)
-        steps.append(Step(part.org, into, {"body": made.body, "salt": made.salt, "personal": made.personal}))
+        args = {"body": made.body, "salt": made.salt, "personal": made.personal}
+        steps.append(Step(part.org, into, args, NoOrganization))
     return steps
 
 

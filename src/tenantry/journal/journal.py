@@ -1,7 +1,6 @@
 """The journal: the one way to write. `begin` collects a write set and sends it; `run` reads again and retries what only collided."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tenantry.core.clock import Clock
@@ -23,6 +22,7 @@ TRIES = 4
 """One try and three more, when only a version guard failed."""
 
 _NOWHERE = Origin()
+_Send = Callable[[WriteSet, Principal, Origin], Awaitable[None]]
 _ORGANIZATIONS = Survey(
     "organizations",
     "SELECT org FROM heads WHERE org > :after ORDER BY org LIMIT :most",
@@ -80,10 +80,9 @@ class Journal:
         """Every organization in the order of its id, the platform among them, for a job of a set an organization."""
         return each_organization(self._engine, _ORGANIZATIONS)
 
-    @asynccontextmanager
-    async def begin(
+    def begin(
         self, scope: TenantScope, actor: Principal, *, origin: Origin = _NOWHERE, with_platform: bool = False
-    ) -> AsyncIterator[WriteSet]:
+    ) -> "_Writing":
         """Collect a write set in the block and send it at its end; an exception in the block sends nothing.
 
         `with_platform` also opens the platform's part, `w.platform`, in the same transaction.
@@ -96,15 +95,9 @@ class Journal:
         if not isinstance(scope, TenantScope):
             raise Misuse("Writing needs the scope of a tenant.")
         w = WriteSet(scope.org, WriteSet(PLATFORM) if with_platform and scope.org != PLATFORM else None)
-        yield w
-        if w.is_empty() and (w.platform is None or w.platform.is_empty()):
-            return
-        self._pulse.refuse_backlog(self._clock.now_ms())
-        program = compose(w, actor, origin, self._clock.now_ms(), dialect=self._engine.dialect)
-        await self._send(w, program)
+        return _Writing(w, self._send, actor, origin)
 
-    @asynccontextmanager
-    async def begin_duty(self, scope: TenantScope, duty: Duty) -> AsyncIterator[WriteSet]:
+    def begin_duty(self, scope: TenantScope, duty: Duty) -> "_Writing":
         """A write set of a follower, sequencer or reaper: it commits only while this node holds the duty, and it alone may write
         derived tables and cursors. On PostgreSQL it runs as `worker`.
 
@@ -113,9 +106,7 @@ class Journal:
         """
         w = WriteSet(scope.org)
         duty.hold(w)
-        yield w
-        program = compose(w, SYSTEM, _NOWHERE, self._clock.now_ms(), dialect=self._engine.dialect, role="worker")
-        await self._send(w, program)
+        return _Writing(w, self._send_duty, SYSTEM, _NOWHERE)
 
     async def run(
         self,
@@ -141,10 +132,40 @@ class Journal:
         async with self.begin(scope, actor) as w:
             return await use_case(w, reads, *args, **kwargs)
 
-    async def _send(self, w: WriteSet, program: Program) -> None:
+    async def _send(self, w: WriteSet, actor: Principal, origin: Origin) -> None:
+        if w.is_empty() and (w.platform is None or w.platform.is_empty()):
+            return
+        now = self._clock.now_ms()
+        self._pulse.refuse_backlog(now)
+        await self._run(w, compose(w, actor, origin, now, dialect=self._engine.dialect))
+
+    async def _send_duty(self, w: WriteSet, actor: Principal, origin: Origin) -> None:
+        now = self._clock.now_ms()
+        await self._run(w, compose(w, actor, origin, now, dialect=self._engine.dialect, role="worker"))
+
+    async def _run(self, w: WriteSet, program: Program) -> None:
         try:
             outcome = await self._engine.run(program)
         except StorageFull:
             self._pulse.full_at = self._clock.boottime()
             raise
         settle(w, program, outcome)
+
+
+class _Writing:
+    """The block of a write set: it is sent at the end, and not at all if the block raises."""
+
+    __slots__ = ("_actor", "_origin", "_send", "_w")
+
+    def __init__(self, w: WriteSet, send: _Send, actor: Principal, origin: Origin) -> None:
+        self._w = w
+        self._send = send
+        self._actor = actor
+        self._origin = origin
+
+    async def __aenter__(self) -> WriteSet:
+        return self._w
+
+    async def __aexit__(self, raised: object, *_: object) -> None:
+        if raised is None:
+            await self._send(self._w, self._actor, self._origin)

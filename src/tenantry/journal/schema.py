@@ -79,7 +79,8 @@ CHANGE = Statement(
     CHANGELOG,
     Dialects(
         sqlite="INSERT INTO changelog (org, rev, at, touched, cut) "
-        "SELECT :org, coalesce(max(rev), 0) + 1, :at, :touched, :cut FROM changelog WHERE org = :org RETURNING rev",
+        "SELECT :org, coalesce((SELECT max(rev) FROM changelog WHERE org = :org), 0) + 1, :at, :touched, :cut "
+        "FROM heads WHERE org = :org RETURNING rev",
         postgres="",
     ),
     {"at": int, "touched": str, "cut": str},
@@ -99,7 +100,8 @@ def _leaf(name: str, rev: str) -> Statement:
         LEAVES,
         Dialects(
             sqlite="INSERT INTO leaves (org, idx, rev, body, salt, personal) "  # noqa: S608 (both texts are below)
-            f"SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, :body, :salt, :personal",
+            f"SELECT :org, coalesce((SELECT max(idx) + 1 FROM leaves WHERE org = :org), 0), {rev}, :body, :salt, :personal "
+            "FROM heads WHERE org = :org",
             postgres="",
         ),
         {"body": bytes, "salt": bytes, "personal": bytes},

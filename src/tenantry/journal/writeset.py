@@ -7,19 +7,19 @@ from tenantry.core.limits import SET_MAX_CUTS, SET_MAX_EVENTS, SET_MAX_STATEMENT
 from tenantry.core.text import named
 from tenantry.journal.event import Event
 from tenantry.journal.schema import ids_json
-from tenantry.store import Kind, Refusal, Row, Statement, Step
+from tenantry.store import Kind, Refusal, Statement, Step
 
 
 class WriteSet:
     """Collects statements, events and cuts of one organization; `platform` is the same for the platform's own records.
 
-    After the block, `revision` is the organization's revision this set made (unchanged at 0 if it changed no state) and `rows` what a
-    returning statement gave.
+    After the block, `revision` is the organization's revision this set made (unchanged at 0 if it changed no state).
     """
 
     def __init__(self, org: str, platform: "WriteSet | None" = None) -> None:
         self.org = org
         self.steps: list[Step] = []
+        self.kinds: list[Kind] = []
         self.locks: list[Step] = []
         self.events: list[Event] = []
         self.cuts: list[str] = []
@@ -28,7 +28,6 @@ class WriteSet:
         self.expected: int | None = None
         self.opens = False
         self.revision = 0
-        self.rows: list[list[Row]] = []
         self.platform = platform
 
     def write(self, statement: Statement, otherwise: Refusal | None = None, **args: Any) -> None:
@@ -44,6 +43,8 @@ class WriteSet:
         if len(self.steps) >= SET_MAX_STATEMENTS:
             raise TooLarge(f"One change writes at most {SET_MAX_STATEMENTS} rows by themselves.")
         self.steps.append(Step(self.org, statement, args, otherwise))
+        if statement.table.kind not in self.kinds:
+            self.kinds.append(statement.table.kind)
 
     def lock(self, statement: Statement, otherwise: Refusal, **args: Any) -> None:
         """Lock a row first, where two must not decide at once. The statement is a `SELECT … FOR UPDATE` (plain on SQLite)."""
@@ -89,7 +90,7 @@ class WriteSet:
 
     def changes_state(self) -> bool:
         """Whether this set makes a row of the changelog."""
-        return bool(self.cuts or self.destroyed) or any(step.statement.table.kind is Kind.STATE for step in self.steps)
+        return bool(self.cuts or self.destroyed) or Kind.STATE in self.kinds
 
     def is_empty(self) -> bool:
         """Whether there is nothing to send."""
@@ -102,7 +103,7 @@ class WriteSet:
             Misuse: state changed, or something was cut or destroyed, and no event says so.
         """
         if self.changes_state() and not self.events:
-            raise Misuse(f"A change of {self._what()} records no event.")
+            raise Misuse(f"A change of {self._tables(Kind.STATE) or 'branches'} records no event.")
 
     def refuse_derived(self) -> None:
         """What followers rebuild is written by them alone.
@@ -110,20 +111,17 @@ class WriteSet:
         Raises:
             Misuse: the set writes a derived table outside a duty.
         """
-        for step in self.steps:
-            if step.statement.table.kind is Kind.DERIVED:
-                raise Misuse(f"{step.statement.table.name} is derived: only its follower writes it.")
+        if Kind.DERIVED in self.kinds:
+            raise Misuse(f"{self._tables(Kind.DERIVED)}: only the follower of a derived table writes it.")
 
     def touched_json(self) -> str:
         """What the changelog row touches: targets of events, cuts, and what was named by `touch`, each once."""
         named = dict.fromkeys(t for event in self.events for t in event.targets())
         return ids_json([*(named | dict.fromkeys(self.cuts) | dict.fromkeys(self.touched))])
 
-    def _what(self) -> str:
-        return (
-            ", ".join(sorted({s.statement.table.name for s in self.steps if s.statement.table.kind is Kind.STATE}))
-            or "branches"
-        )
+    def _tables(self, kind: Kind) -> str:
+        """The tables of a kind that the set writes."""
+        return ", ".join(sorted({s.statement.table.name for s in self.steps if s.statement.table.kind is kind}))
 
     def _check(self, statement: Statement, args: dict[str, Any]) -> None:
         if args.keys() != statement.args.keys():

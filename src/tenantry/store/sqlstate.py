@@ -40,9 +40,14 @@ def refusal(error: psycopg.Error | UnicodeEncodeError, program: Program | None =
         return otherwise() if otherwise is not None else Misuse("A guard without a refusal.")
     if not state and isinstance(error, UNSENDABLE):
         return Misuse("A value cannot be sent to the database: half a character, a NUL in a text, or an unknown type.")
-    if not state or state.startswith(("08", "57P01", "57P02")):
+    if not state or state.startswith("08") or _ended(error):
         return Unknown("The connection to the database broke.", hint="Read back what was written before trying again.")
     return _by_class(state)
+
+
+def _ended(error: psycopg.Error | UnicodeEncodeError) -> bool:
+    """Whether the session ended with it: a commit whose sync failed may still be recovered."""
+    return isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 def _by_class(state: str) -> TenantryError:
