@@ -191,7 +191,7 @@ class Cluster:
         try:
             for signalled in (how, signal.SIGQUIT):  # a server that was told to stop while it recovers may not hear it
                 server.send_signal(signalled)
-                with suppress(subprocess.TimeoutExpired):
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     server.wait(_STOP_SECONDS / 2)
                     break
             server.wait(0)
