@@ -83,6 +83,19 @@ async def test_the_platforms_part_may_not_be_silent_either(acme: Organization) -
     assert await acme.holdings() == before
 
 
+async def test_the_statements_of_a_set_run_in_their_order(acme: Organization) -> None:
+    entries = [acme.node.ids.new("ledger") for _ in range(40)]
+    async with acme.begin() as w:
+        for entry in entries:
+            ledger.add_entry(w, entry, "cash", 0)
+        for version in range(1, 61):
+            for entry in entries[:3]:
+                w.write(ledger.CORRECT_ENTRY, otherwise=Conflict, id=entry, amount=version, version=version)
+    held = {row.id: (row.amount, row.version) for row in (await acme.holdings()).entries}
+    assert [held[entry] for entry in entries[:3]] == [(60, 61)] * 3
+    assert [held[entry] for entry in entries[3:]] == [(0, 1)] * 37
+
+
 async def test_only_its_follower_writes_a_derived_table(acme: Organization) -> None:
     with pytest.raises(Misuse, match="ledger_balances: only the follower"):
         async with acme.begin() as w:

@@ -82,7 +82,7 @@ DURABLE = {
 }
 """The facts on which durability rests, and the values that give it. Commits are a matter of each role that writes."""
 
-logging.getLogger("psycopg").setLevel(logging.ERROR)  # a refused set aborts its pipeline by design; that is no warning
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # a batch that one set spoils aborts its pipeline by design
 CHANNEL = "tenantry"
 NOTIFY_EVERY_S = 0.005
 """Wake-ups are coalesced: NOTIFY takes a lock of the whole cluster at commit, so it runs apart and seldom."""
