@@ -78,6 +78,25 @@ async def test_ops_12_nothing_issued_before_a_restore_works_after_it(place: Plac
         assert not any(_begun(event, "restored") for event in events)
 
 
+async def test_ops_12_a_restore_that_took_back_no_change_but_what_was_only_recorded_is_found_too(
+    place: Place, tmp_path: Path
+) -> None:
+    """OPS-12: what follows a backup may be credentials alone, which make no revision."""
+    config = await deployed(place.database, tmp_path / "state")
+
+    async def record(_: Node, acme: Organization) -> None:
+        await acme.spend("before")
+
+    acme = await with_acme(config, record)
+    place.back_up()
+    async with node_of(config) as node:
+        credential = await Organization(node, acme.scope).issue("user_a")
+    place.restore()
+    async with node_of(config) as node:
+        assert node.incarnation.begun_now == "restored"
+        await refused(node, Organization(node, acme.scope), credential)
+
+
 async def test_aud_05_a_log_put_back_says_so_in_its_next_leaf(place: Place, tmp_path: Path) -> None:
     """AUD-05: the first leaf after the restored ones is `incarnation.begun`, in every log, and names what had been seen."""
     config = await deployed(place.database, tmp_path / "state")

@@ -104,7 +104,8 @@ async def open_node(
         *deriving, sequencing = node.works
         for follower in (node.cuts, node.published_keys, marking, *deriving):
             node.following.add(follower)
-        node.following.add_recorder(sequencing)
+        for recorder in (sequencing, marking):
+            node.following.add_recorder(recorder)
         if on_open is not None:
             on_open(node)
         await node.following.start()

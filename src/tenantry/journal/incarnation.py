@@ -29,7 +29,7 @@ from tenantry.core.limits import PAGE_ROWS
 from tenantry.journal.duties import Duties, Duty
 from tenantry.journal.event import Event, Target
 from tenantry.journal.journal import Journal
-from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, Seen, seen
+from tenantry.journal.mark import Destruction, DestructionList, Mark, MarkFile, last_leaf, seen
 from tenantry.journal.schema import (
     BEGIN_INCARNATION,
     CHANGES,
@@ -166,7 +166,7 @@ async def check_in(
         duty = await duties.take(DUTY)
         await _tell(engine, journal, duty, known, mark)
         await duties.release(duty)
-    mark = Mark(known.deployment, known.number, mark.newest if not reason else ())
+    mark = Mark(known.deployment, known.number) if reason else msgspec.structs.replace(mark, incarnation=known.number)
     MarkFile(folder).write(mark)
     return Incarnation(known.deployment, known.number, known.id, mark, reason)
 
@@ -223,9 +223,7 @@ async def _reason(engine: Engine, known: _Known, mark: Mark, issuer: str) -> str
     if issuer != known.issuer:
         return "copied"
     place, was = await engine.place(), known.place
-    lost = mark.incarnation > known.number or (
-        mark.incarnation == known.number and not await _all_there(engine, mark.newest)
-    )
+    lost = mark.incarnation > known.number or (mark.incarnation == known.number and not await _all_there(engine, mark))
     if place.text == was:
         return "restored" if lost else ""
     if place.another_timeline_of(was):
@@ -233,11 +231,14 @@ async def _reason(engine: Engine, known: _Known, mark: Mark, issuer: str) -> str
     return "restored" if lost else "moved"
 
 
-async def _all_there(engine: Engine, newest: tuple[Seen, ...]) -> bool:
-    """Whether the newest changes this node saw are what the database holds."""
-    for expected in newest:
+async def _all_there(engine: Engine, mark: Mark) -> bool:
+    """Whether the newest changes and leaves this node saw are what the database holds."""
+    for expected in mark.newest:
         rows = await engine.read(CHANGES, expected.org, {"after": expected.rev - 1, "most": 1})
         if not rows or seen(rows[0]) != expected:
+            return False
+    for grown in mark.grown:
+        if await last_leaf(engine, grown.org, grown.leaves) != grown:
             return False
     return True
 

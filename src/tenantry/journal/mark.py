@@ -1,6 +1,7 @@
 """What a node keeps outside the database, so that a database which went back in time is found out: the mark and the destruction list.
 
-The mark names the deployment, its incarnation, and the newest changes this node saw, with digests. It is written at most once a second
+The mark names the deployment, its incarnation, the newest changes this node saw and how far the logs had grown that grew last, with
+digests. It is written at most once a second
 and at the end, so what a restore took back within the last second before a crash may go unnoticed by the mark alone; on PostgreSQL the
 timeline tells that too. The destruction list, written in the same beat, names organizations and persons that were erased and that no
 backup may bring back.
@@ -16,8 +17,9 @@ from pathlib import Path
 import msgspec
 
 from tenantry.core.errors import TenantryError, Unsafe
+from tenantry.core.leaf import leaf
 from tenantry.core.limits import CLOCK_SKEW_MS
-from tenantry.journal.schema import Change
+from tenantry.journal.schema import LEAF_ROWS, Change
 from tenantry.store import Engine, Survey
 
 NEWEST = 64
@@ -34,12 +36,21 @@ class Seen(msgspec.Struct, frozen=True):
     digest: str
 
 
+class Grown(msgspec.Struct, frozen=True):
+    """How many leaves a log had, with the digest of the last: many sets record without a change."""
+
+    org: str
+    leaves: int
+    digest: str
+
+
 class Mark(msgspec.Struct, frozen=True):
     """How far the deployment had come when this node last looked."""
 
     deployment: str
     incarnation: int
     newest: tuple[Seen, ...] = ()
+    grown: tuple[Grown, ...] = ()
 
 
 class Destruction(msgspec.Struct, frozen=True):
@@ -53,6 +64,14 @@ def seen(change: Change) -> Seen:
     """A change as the mark remembers it."""
     told = msgspec.json.encode([change.org, change.rev, change.at_ms, change.touched, change.cut])
     return Seen(change.org, change.rev, hashlib.sha256(told).hexdigest())
+
+
+async def last_leaf(engine: Engine, org: str, leaves: int) -> Grown | None:
+    """The log of an organization as the mark remembers it at `leaves` leaves; `None` if it has fewer."""
+    rows = await engine.read(LEAF_ROWS, org, {"first": leaves - 1, "most": 1})
+    if not rows or rows[0].index != leaves - 1:
+        return None
+    return Grown(org, leaves, hashlib.sha256(leaf(rows[0].revision, rows[0].body)).hexdigest())
 
 
 class MarkFile:
@@ -118,7 +137,8 @@ class DestructionList:
 
 
 class Marking:
-    """Keeps mark and destruction list near what the node has seen. A follower: add it to `Following`, and run `keep` as a task."""
+    """Keeps mark and destruction list near what the node has seen. A follower and a recorder: add it to `Following` as both, and run
+    `keep` as a task."""
 
     def __init__(self, folder: Path, mark: Mark, engine: Engine) -> None:
         self._file = MarkFile(folder)
@@ -126,6 +146,8 @@ class Marking:
         self._mark = mark
         self._engine = engine
         self._newest: deque[Seen] = deque(mark.newest, maxlen=NEWEST)
+        self._grown = {one.org: one for one in mark.grown}
+        self._growing: dict[str, int] = {}
         self._moved = False
         self._closing = asyncio.Event()
         self._erased_since_ms = 0
@@ -134,6 +156,11 @@ class Marking:
         """See `Follower`."""
         self._newest.append(seen(change))
         self._moved = True
+
+    def grew(self, org: str, leaves: int) -> None:
+        """See `Recorder`."""
+        self._growing.pop(org, None)  # so that the newest come last
+        self._growing[org] = leaves
 
     async def keep(self) -> None:
         """Write what the node saw, once a second, until `close`. What could not be written is tried again with what came since."""
@@ -155,14 +182,24 @@ class Marking:
             TenantryError: the database is away.
             OSError: the state directory cannot be written.
         """
-        if not self._moved:
+        if not self._moved and not self._growing:
             return
         newest = tuple(self._newest)
+        await self._note_growth()
         rows = await self._engine.survey(ERASED, since=self._erased_since_ms)
         await asyncio.to_thread(self._list.add, [Destruction(org, subject) for org, subject, _ in rows])
         self._erased_since_ms = max([self._erased_since_ms, *(at - CLOCK_SKEW_MS for *_, at in rows)])
         await self.remember()
         self._moved = newest != tuple(self._newest)
+
+    async def _note_growth(self) -> None:
+        growing, self._growing = self._growing, {}
+        for org, leaves in list(growing.items())[-NEWEST:]:
+            self._grown.pop(org, None)
+            if (one := await last_leaf(self._engine, org, leaves)) is not None:
+                self._grown[org] = one
+        for org in list(self._grown)[:-NEWEST]:
+            del self._grown[org]
 
     async def remember(self) -> None:
         """Write the mark alone, as a node does whose database went away or lives another life.
@@ -170,7 +207,7 @@ class Marking:
         Raises:
             OSError: the state directory cannot be written.
         """
-        mark = msgspec.structs.replace(self._mark, newest=tuple(self._newest))
+        mark = msgspec.structs.replace(self._mark, newest=tuple(self._newest), grown=tuple(self._grown.values()))
         await asyncio.to_thread(self._file.write, mark)
 
 
