@@ -70,13 +70,14 @@ Step = Assigned | Same | Parents | AnyOf | AllOf | Without
 class Rule(msgspec.Struct, frozen=True):
     """One relation of one type.
 
-    `reach` holds every kind of subject that could ever have the relation; `union_only` says that nothing below it is an
+    `assignable` holds the kinds that its own tuples may name, `reach` every kind of subject that could ever have the relation; `union_only` says that nothing below it is an
     intersection or an exclusion, so that having it is a matter of a path alone; `height` bounds the steps in one another.
     """
 
     kind: int
     relation: Relation
     step: Step
+    assignable: frozenset[int]
     reach: frozenset[int]
     union_only: bool
     height: int
@@ -116,7 +117,7 @@ class Plan:
         return self._towards[kind]
 
     def _enter(self, rule: Rule) -> None:
-        for step in _flat(rule.step):
+        for step in flat(rule.step):
             if isinstance(step, Same):
                 self.computed_into[step.kind].append(rule.kind)
             elif isinstance(step, Parents):
@@ -139,9 +140,10 @@ def compile_model(model: Model, names: Names) -> Plan:
         for relation in type_.relations:
             kind = names.kind(type_.name, relation.name)
             step = _Compiler(type_, relation, names).step(relation.rewrite)
-            drafts[kind] = Rule(kind, relation, step, frozenset(), union_only=False, height=_height(step))
-    reach = _spread(drafts, lambda rule: _own_reach(rule))
-    mixed = _spread(drafts, lambda rule: {1} if any(isinstance(s, AllOf | Without) for s in _flat(rule.step)) else set())
+            own = _kinds(relation.restrictions, names)
+            drafts[kind] = Rule(kind, relation, step, own, frozenset(), union_only=False, height=_height(step))
+    reach = _spread(drafts, _own_reach)
+    mixed = _spread(drafts, lambda rule: {1} if any(isinstance(s, AllOf | Without) for s in flat(rule.step)) else set())
     rules = {
         kind: msgspec.structs.replace(rule, reach=frozenset(reach[kind]), union_only=not mixed[kind])
         for kind, rule in drafts.items()
@@ -182,9 +184,9 @@ def _kinds(restrictions: Iterable[Restriction], names: Names) -> frozenset[int]:
     )
 
 
-def _flat(step: Step) -> list[Step]:
+def flat(step: Step) -> list[Step]:
     """The step and every step in it."""
-    return [step, *(inner for part in steps_of(step) for inner in _flat(part))]
+    return [step, *(inner for part in steps_of(step) for inner in flat(part))]
 
 
 def steps_of(step: Step) -> tuple[Step, ...]:
@@ -205,7 +207,7 @@ def _height(step: Step) -> int:
 def _below(rule: Rule, rules: Mapping[int, Rule]) -> set[int]:
     """The kinds of relation that this one is directly made of."""
     below: set[int] = set()
-    for step in _flat(rule.step):
+    for step in flat(rule.step):
         match step:
             case Assigned(kinds):
                 below |= kinds
@@ -219,12 +221,9 @@ def _below(rule: Rule, rules: Mapping[int, Rule]) -> set[int]:
 
 
 def _own_reach(rule: Rule) -> set[int]:
-    """The kinds that this relation's own tuples name, itself (a userset has the relation that it is), `user` for `user:*`."""
-    kinds = {rule.kind}
-    for step in _flat(rule.step):
-        if isinstance(step, Assigned):
-            kinds |= step.kinds
-    return kinds | {kind & ~RELATION_MASK for kind in kinds if kind & RELATION_MASK == WILDCARD}
+    """The kinds that its own tuples name, itself (a userset has the relation that it is), and `user` for `user:*`."""
+    covered = {kind & ~RELATION_MASK for kind in rule.assignable if kind & RELATION_MASK == WILDCARD}
+    return {rule.kind} | rule.assignable | covered
 
 
 def _spread(rules: Mapping[int, Rule], own: Callable[[Rule], set[int]]) -> dict[int, set[int]]:
