@@ -8,12 +8,12 @@ the same answer wherever both give one: the walk is the closure's short cut, not
 from collections.abc import Callable
 from enum import Enum
 
-from tenantry.access.closure import Outcome, decide
+from tenantry.access.closure import Closure, Outcome, named_in
 from tenantry.access.errors import DepthExceeded, TooComplex
-from tenantry.access.graph import RELATION_MASK, WILDCARD, Graph, Overlay, Tuples
+from tenantry.access.graph import RELATION_MASK, Graph, Overlay, Tuples
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Same, Step, Without
-from tenantry.access.question import Asked, admit, ask
+from tenantry.access.question import Goal, Seeker, admit, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey
 
 _FRAMES_MAX = 200
@@ -31,20 +31,20 @@ def check(plan: Plan, graph: Graph, key: TupleKey, contextual: tuple[TupleKey, .
     subject, object_ = admit(plan, key)
     plan.vocabulary.admit_all(contextual)
     view = Overlay(graph, contextual)
-    return holds(plan, view.tuples, view, ask(plan, view, object_, key.relation, subject))
+    return holds(plan, view, seeker_of(view, subject), goal_of(plan, view, object_, key.relation))
 
 
-def holds(plan: Plan, tuples: Tuples, view: Overlay, asked: Asked) -> bool:
+def holds(plan: Plan, view: Overlay, seeker: Seeker, goal: Goal) -> bool:
     """Answer a question in numbers.
 
     Raises:
         DepthExceeded, TooComplex: it cannot be decided within the limits.
     """
-    walk = _Walk(plan, tuples, asked)
     try:
-        return walk.node(asked.node, asked.rule, HOPS_MAX, _FRAMES_MAX)
+        return _Walk(plan, view.tuples, seeker, goal.rule).node(goal.node, goal.rule, HOPS_MAX, _FRAMES_MAX)
     except _Unsound:
-        outcome = decide(plan, view, asked)
+        closure = Closure(plan, view, seeker, goal)
+    outcome = closure.outcome(goal.node)
     if outcome is Outcome.TOO_DEEP:
         raise DepthExceeded(f"The answer lies more than {HOPS_MAX} objects away (depth_exceeded).")
     return outcome is Outcome.YES
@@ -61,12 +61,13 @@ class _Seen(Enum):
 class _Walk:
     """One question's walk. `hops` and `frames` count down."""
 
-    __slots__ = ("asked", "found", "plan", "tuples")
+    __slots__ = ("found", "plan", "seeker", "tuples", "union_only")
 
-    def __init__(self, plan: Plan, tuples: Tuples, asked: Asked) -> None:
+    def __init__(self, plan: Plan, tuples: Tuples, seeker: Seeker, rule: Rule) -> None:
         self.plan = plan
         self.tuples = tuples
-        self.asked = asked
+        self.seeker = seeker
+        self.union_only = rule.union_only
         self.found: dict[int, bool | _Seen] = {}
 
     def node(self, node: int, rule: Rule, hops: int, frames: int) -> bool:
@@ -75,16 +76,16 @@ class _Walk:
             if known is not _Seen.OPEN:
                 return known
             # With unions alone a yes anywhere is the answer to everything above it, so that only the first look counts.
-            if self.asked.rule.union_only:
+            if self.union_only:
                 return False
             raise _Unsound
-        if node == self.asked.subject:
-            return True
-        if self.asked.kind not in rule.reach:
+        if self.seeker.kind not in rule.reach:
             return False
         frames -= rule.height
         if hops < 0 or frames < 0:
             raise _Unsound
+        if node == self.seeker.node:
+            return True
         if len(self.found) >= DECISION_MAX_NODES:
             raise TooComplex(f"More than {DECISION_MAX_NODES} pairs of object and relation would have to be looked at.")
         self.found[node] = _Seen.OPEN
@@ -95,10 +96,8 @@ class _Walk:
         return _STEPS[type(step)](self, step, node, hops, frames)
 
     def assigned(self, step: Assigned, node: int, hops: int, frames: int) -> bool:
-        asked, tuples = self.asked, self.tuples
-        if asked.kind in step.kinds and tuples.has(node, asked.subject):
-            return True
-        if asked.everybody and asked.kind | WILDCARD in step.kinds and tuples.has(node, asked.everybody):
+        tuples = self.tuples
+        if named_in(tuples, step, node, self.seeker):
             return True
         if step.usersets:
             rules = self.plan.rules
@@ -122,16 +121,10 @@ class _Walk:
         return False
 
     def any_of(self, step: AnyOf, node: int, hops: int, frames: int) -> bool:
-        for inner in step.steps:
-            if self.step(inner, node, hops, frames):
-                return True
-        return False
+        return any(self.step(inner, node, hops, frames) for inner in step.steps)
 
     def all_of(self, step: AllOf, node: int, hops: int, frames: int) -> bool:
-        for inner in step.steps:
-            if not self.step(inner, node, hops, frames):
-                return False
-        return True
+        return all(self.step(inner, node, hops, frames) for inner in step.steps)
 
     def without(self, step: Without, node: int, hops: int, frames: int) -> bool:
         return self.step(step.base, node, hops, frames) and not self.step(step.subtract, node, hops, frames)

@@ -7,14 +7,15 @@ an exclusion (`viewer but not blocked`, where the blocked are the viewers) prove
 the well-founded semantics of logic programs. Work is linear in the size of the closure, save for such circles.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Container
 from enum import Enum
 
 from tenantry.access.errors import TooComplex
 from tenantry.access.graph import RELATION_MASK, WILDCARD, Tuples
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without
-from tenantry.access.question import Asked
+from tenantry.access.question import Goal, Seeker
 
 
 class Outcome(Enum):
@@ -26,23 +27,28 @@ class Outcome(Enum):
     TOO_DEEP = "it depends on what lies too deep"
 
 
-def decide(plan: Plan, tuples: Tuples, asked: Asked) -> Outcome:
-    """Decide by everything that could matter.
+def named_in(tuples: Tuples, step: Assigned, node: int, seeker: Seeker) -> int:
+    """The subject of the node's own tuple that names the seeker or covers it; zero if there is none."""
+    if seeker.kind in step.kinds and tuples.has(node, seeker.node):
+        return seeker.node
+    covered = seeker.everybody and seeker.kind | WILDCARD in step.kinds and tuples.has(node, seeker.everybody)
+    return seeker.everybody if covered else 0
+
+
+class Closure:
+    """The gates of one question and what they come to. Gates are numbers; `gates` finds that of a node.
+
+    `opened` holds the nodes whose tuples were looked at,
+    `surely` holds the gates that fire, in the order in which they do: each after what makes it.
 
     Raises:
         TooComplex: that is more than one decision may look at.
     """
-    closure = Closure(plan, tuples, asked)
-    return closure.outcome(closure.goal)
 
-
-class Closure:
-    """The gates of one question and what they come to. Gates are numbers; `gates` finds that of a node."""
-
-    def __init__(self, plan: Plan, tuples: Tuples, asked: Asked) -> None:
+    def __init__(self, plan: Plan, tuples: Tuples, seeker: Seeker, goal: Goal) -> None:
         self._plan = plan
         self._tuples = tuples
-        self._asked = asked
+        self._seeker = seeker
         self._needs: list[int] = []
         self._feeds: defaultdict[int, list[int]] = defaultdict(list)
         self._barred: dict[int, int] = {}
@@ -50,12 +56,14 @@ class Closure:
         self._level: list[int] = []
         self._next: list[int] = []
         self.gates: dict[int, int] = {}
-        self.goal = self._node(asked.node, self._level)
+        self.opened: set[int] = set()
+        self._node(goal.node, self._level)
         self._cut = self._collect()
         self.surely, self.perhaps = self._settle()
 
-    def outcome(self, gate: int) -> Outcome:
-        """What a gate came to."""
+    def outcome(self, node: int) -> Outcome:
+        """What a node came to; one that nothing depends on was not looked at, and is a no."""
+        gate = self.gates.get(node, -1)
         if gate in self.surely:
             return Outcome.YES
         if gate not in self.perhaps:
@@ -64,26 +72,27 @@ class Closure:
 
     def _collect(self) -> list[int]:
         """Breadth first, so that a node lies as deep as the shortest way to it is long; the gates of what lies too deep."""
-        opened: set[int] = set()
         for _ in range(HOPS_MAX + 1):
             while self._level:
                 node = self._level.pop()
-                if node not in opened:
-                    opened.add(node)
+                if node not in self.opened:
+                    self.opened.add(node)
                     self._open(node)
             self._level, self._next = self._next, []
-        return [self.gates[node] for node in self._level if node not in opened]
+        return [self.gates[node] for node in self._level if node not in self.opened and self._reachable(node)]
 
     def _open(self, node: int) -> None:
-        rule = self._plan.rules[self._tuples.kind_of(node)]
-        if node == self._asked.subject:
+        if node == self._seeker.node:
             self._facts.append(self.gates[node])
-        elif self._asked.kind in rule.reach:
-            self._step(rule.step, node, self.gates[node])
+        elif self._reachable(node):
+            self._step(self._plan.rules[self._tuples.kind_of(node)].step, node, self.gates[node])
 
-    def _settle(self) -> tuple[set[int], set[int]]:
+    def _reachable(self, node: int) -> bool:
+        return self._seeker.kind in self._plan.rules[self._tuples.kind_of(node)].reach
+
+    def _settle(self) -> tuple[dict[int, int], dict[int, int]]:
         """The gates that fire for certain, and those that perhaps do: the alternating fixpoint of Van Gelder."""
-        surely = self._fire(set(range(len(self._needs))), self._facts)
+        surely = self._fire(range(len(self._needs)), self._facts)
         while True:
             perhaps = self._fire(surely, self._facts + self._cut)
             again = self._fire(perhaps, self._facts)
@@ -91,16 +100,16 @@ class Closure:
                 return surely, perhaps
             surely = again
 
-    def _fire(self, excluded: set[int], facts: list[int]) -> set[int]:
-        """The gates that fire, given which ones count as true where they are excluded."""
+    def _fire(self, excluded: Container[int], facts: list[int]) -> dict[int, int]:
+        """The gates that fire, numbered in their order, given which ones count as true where they are excluded."""
         missing = self._needs.copy()
-        fired: set[int] = set()
-        ahead = facts.copy()
+        fired: dict[int, int] = {}
+        ahead = deque(facts)
         while ahead:
-            gate = ahead.pop()
+            gate = ahead.popleft()
             if gate in fired or self._barred.get(gate, -1) in excluded:
                 continue
-            fired.add(gate)
+            fired[gate] = len(fired)
             for fed in self._feeds.get(gate, ()):
                 missing[fed] -= 1
                 if missing[fed] == 0:
@@ -149,10 +158,8 @@ class Closure:
                 self._feeds[remains].append(into)
 
     def _assigned(self, step: Assigned, node: int, into: int) -> None:
-        asked, tuples = self._asked, self._tuples
-        named = asked.kind in step.kinds and tuples.has(node, asked.subject)
-        covered = asked.everybody and asked.kind | WILDCARD in step.kinds and tuples.has(node, asked.everybody)
-        if named or covered:
+        tuples = self._tuples
+        if named_in(tuples, step, node, self._seeker):
             fact = self._gate(1)
             self._feeds[fact].append(into)
             self._facts.append(fact)

@@ -99,9 +99,10 @@ class Graph:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.size = 0
-        self._numbers: dict[str, int] = {}
-        self._texts: list[str] = []
-        self._kinds: list[int] = []
+        # Number 0 is nobody's, so that a node is never zero.
+        self._numbers: dict[str, int] = {"": 0}
+        self._texts: list[str] = [""]
+        self._kinds: list[int] = [0]
         self._objects: dict[int, _Bag] = {}
         self._usersets: dict[int, _Bag] = {}
         self._holders: dict[int, _Bag] = {}

@@ -120,15 +120,13 @@ def parse_modules(files: Mapping[str, str], schema: str = "1.2") -> Parsed:
 
 
 def _extend(types: list[Type], extension: Type, places: Places) -> None:
-    for index, type_ in enumerate(types):
-        if type_.name == extension.name:
-            break
-    else:
+    at = next((at for at, type_ in enumerate(types) if type_.name == extension.name), None)
+    if at is None:
         span = places.of("extend", extension.name)
         message = f"extended type {extension.name} does not exist"
         raise InvalidModel(Fault("missing-definition", message, span.line, span.column, span.end, span.file))
     added = tuple(msgspec.structs.replace(relation, source=extension.source) for relation in extension.relations)
-    types[index] = msgspec.structs.replace(type_, relations=(*type_.relations, *added))
+    types[at] = msgspec.structs.replace(types[at], relations=(*types[at].relations, *added))
 
 
 def _read(text: str, places: Places, file: str = "") -> _Fragment:
@@ -140,7 +138,7 @@ def _read(text: str, places: Places, file: str = "") -> _Fragment:
 
 def _without_comment(line: str) -> str:
     """A line up to its comment: `#` at its start or after a blank, for `#` alone also joins a type and a relation."""
-    return "" if line.lstrip().startswith("#") else line.split(" #")[0].rstrip()
+    return "" if line.lstrip().startswith("#") else line.split(" #", maxsplit=1)[0].rstrip()
 
 
 class _Reader:

@@ -30,3 +30,12 @@ DECISION_MAX_NODES = 100_000
 
 LIST_MAX = 1_000
 """What one list may hold; a longer one is an error (OpenFGA: 1,000)."""
+
+EXPAND_MAX_USERS = 10_000
+"""How many subjects the one level of `expand` may hold; more is an error."""
+
+TRACE_MAX_STEPS = 200
+"""How many steps an explanation shows; it says how many it leaves out."""
+
+MISSING_MAX = 20
+"""How many ways to a yes an explanation names."""

@@ -7,15 +7,13 @@ list that would hold more than it may is refused, and so is one of which a membe
 
 from collections.abc import Iterator
 
-import msgspec
-
 from tenantry.access.check import holds
 from tenantry.access.errors import AccessError, LimitExceeded
 from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Graph, Overlay, Tuples
 from tenantry.access.limits import HOPS_MAX, LIST_MAX
 from tenantry.access.plan import Assigned, Parents, Plan, Rule, Same, flat
-from tenantry.access.question import Asked, ask
-from tenantry.access.tuples import Subject, TupleKey, read_object, read_subject
+from tenantry.access.question import Goal, Seeker, goal_of, seeker_of
+from tenantry.access.tuples import TupleKey, read_subject
 
 
 def list_objects(
@@ -67,9 +65,7 @@ def find_objects(
     except AccessError as error:
         raise AccessError(error.message, hint=error.hint) from error
     view = Overlay(graph, contextual)
-    anything = Subject(type_, "")
-    asked = ask(plan, view, anything, relation, subject)
-    return _objects(plan, view, asked)
+    return _objects(plan, view, seeker_of(view, subject), plan.rules[plan.names.kind(type_, relation)])
 
 
 def find_users(
@@ -88,8 +84,7 @@ def find_users(
         plan.vocabulary.relation(filter_type, filter_relation)
     target = plan.vocabulary.check_object(object_, relation)
     view = Overlay(graph, contextual)
-    node = view.subject(msgspec.structs.replace(target, relation=relation))
-    return _users(plan, view, node, plan.names.kind(filter_type, filter_relation))
+    return _users(plan, view, goal_of(plan, view, target, relation), plan.names.kind(filter_type, filter_relation))
 
 
 def _complete(found: Iterator[str]) -> list[str]:
@@ -101,23 +96,23 @@ def _complete(found: Iterator[str]) -> list[str]:
     return sorted(listed)
 
 
-def _objects(plan: Plan, view: Overlay, asked: Asked) -> Iterator[str]:
-    for node, hops in _upwards(plan, view, asked):
-        if view.kind_of(node) != asked.rule.kind:
+def _objects(plan: Plan, view: Overlay, seeker: Seeker, rule: Rule) -> Iterator[str]:
+    for node, hops in _upwards(plan, view, seeker, rule):
+        if view.kind_of(node) != rule.kind:
             continue
-        certain = asked.rule.union_only and hops <= HOPS_MAX
-        if certain or holds(plan, view.tuples, view, msgspec.structs.replace(asked, node=node)):
+        certain = rule.union_only and hops <= HOPS_MAX
+        if certain or holds(plan, view, seeker, Goal(node, rule)):
             yield view.text(node & ~RELATION_MASK)
 
 
-def _upwards(plan: Plan, view: Overlay, asked: Asked) -> Iterator[tuple[int, int]]:
-    """Every node that the subject could be in and that the rule could depend on, with its distance in objects."""
-    tuples, towards = view.tuples, plan.towards(asked.rule.kind)
+def _upwards(plan: Plan, view: Overlay, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]]:
+    """Every node that the seeker could be in and that the rule could depend on, with its distance in objects."""
+    tuples, towards = view.tuples, plan.towards(rule.kind)
     seen: set[int] = set()
-    level = [asked.subject] if asked.subject & RELATION_MASK and asked.kind in towards else []
-    level += _assigned_to(plan, tuples, asked.subject, asked.kind)
-    if asked.everybody:
-        level += _assigned_to(plan, tuples, asked.everybody, asked.kind | WILDCARD)
+    level = [seeker.node] if seeker.kind in towards else []
+    level += _assigned_to(plan, tuples, seeker.node, seeker.kind)
+    if seeker.everybody:
+        level += _assigned_to(plan, tuples, seeker.everybody, seeker.kind | WILDCARD)
     hops = 0
     while level:
         further: list[int] = []
@@ -153,18 +148,12 @@ def _children(plan: Plan, tuples: Tuples, node: int, kind: int) -> Iterator[int]
                     yield child & ~RELATION_MASK | into & RELATION_MASK
 
 
-def _users(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[str]:
-    rule = plan.rules[view.kind_of(node)]
-    for subject, hops in _downwards(plan, view, node, wanted):
+def _users(plan: Plan, view: Overlay, goal: Goal, wanted: int) -> Iterator[str]:
+    for subject, hops in _downwards(plan, view, goal.node, wanted):
         text = view.text(subject)
-        certain = rule.union_only and hops <= HOPS_MAX
-        if certain or holds(plan, view.tuples, view, _asked_of(plan, view, node, rule, read_subject(text))):
+        certain = goal.rule.union_only and hops <= HOPS_MAX
+        if certain or holds(plan, view, seeker_of(view, read_subject(text)), goal):
             yield text
-
-
-def _asked_of(plan: Plan, view: Overlay, node: int, rule: Rule, subject: Subject) -> Asked:
-    object_ = read_object(view.text(node & ~RELATION_MASK))
-    return ask(plan, view, object_, rule.relation.name, subject)
 
 
 def _downwards(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[tuple[int, int]]:

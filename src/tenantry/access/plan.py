@@ -70,8 +70,9 @@ Step = Assigned | Same | Parents | AnyOf | AllOf | Without
 class Rule(msgspec.Struct, frozen=True):
     """One relation of one type.
 
-    `assignable` holds the kinds that its own tuples may name, `reach` every kind of subject that could ever have the relation; `union_only` says that nothing below it is an
-    intersection or an exclusion, so that having it is a matter of a path alone; `height` bounds the steps in one another.
+    `assignable` holds the kinds that its own tuples may name, `reach` every kind of subject that could ever have it;
+    `union_only` says that nothing below it is an intersection or an exclusion, so that having it is a matter of a path
+    alone; `height` bounds the steps in one another.
     """
 
     kind: int

@@ -14,7 +14,6 @@ from tenantry.access.model import (
     Exclusion,
     Intersection,
     Model,
-    Relation,
     Rewrite,
     Through,
     Type,
@@ -36,11 +35,6 @@ def print_model(model: Model) -> str:
     return "\n".join(blocks)
 
 
-def print_rewrite(relation: Relation) -> str:
-    """The right side of a definition, as `[user] or viewer from parent`."""
-    return _print(relation.rewrite, f"[{', '.join(map(str, relation.restrictions))}]", outermost=True)
-
-
 def _print_type(type_: Type) -> str:
     lines = [f"type {type_.name}"]
     if type_.relations:
@@ -51,7 +45,8 @@ def _print_type(type_: Type) -> str:
             place = f"the '{relation.name}' relation definition under the '{type_.name}' type"
             message = f"{place} is not supported by the OpenFGA DSL syntax yet"
             raise InvalidModel(Fault("unsupported-dsl-nesting", message))
-        lines.append(f"    define {relation.name}: {print_rewrite(relation)}")
+        restrictions = f"[{', '.join(map(str, relation.restrictions))}]"
+        lines.append(f"    define {relation.name}: {_print(relation.rewrite, restrictions, outermost=True)}")
     return "\n".join(lines) + "\n"
 
 
@@ -91,5 +86,7 @@ def _print(rewrite: Rewrite, restrictions: str, *, outermost: bool) -> str:
 
 
 def _print_condition(condition: Condition) -> str:
-    parameters = ", ".join(f"{p.name}: {p.type}<{p.item}>" if p.item else f"{p.name}: {p.type}" for p in condition.parameters)
+    parameters = ", ".join(
+        f"{p.name}: {p.type}<{p.item}>" if p.item else f"{p.name}: {p.type}" for p in condition.parameters
+    )
     return f"condition {condition.name}({parameters}) {{\n  {condition.expression}\n}}\n"

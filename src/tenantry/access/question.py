@@ -1,24 +1,29 @@
-"""A question, admitted by the model and put in numbers."""
+"""Who asks, put in numbers, and what a model can be asked."""
 
 import msgspec
 
 from tenantry.access.errors import AccessError
-from tenantry.access.graph import RELATION_BITS, WILDCARD, Overlay
+from tenantry.access.graph import Overlay
 from tenantry.access.plan import Plan, Rule
 from tenantry.access.tuples import Subject, TupleKey
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A question in numbers: its node, the rule of it, its subject, the subject's kind, and the wildcard that covers it.
+class Seeker(msgspec.Struct, frozen=True):
+    """The subject of a question: its node, its kind, and the node of the wildcard that covers it.
 
     `everybody` is zero where nothing covers the subject: a userset, or a wildcard itself.
     """
 
     node: int
-    rule: Rule
-    subject: int
     kind: int
     everybody: int
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """What is sought: the node of an object with a relation, and that relation's rule."""
+
+    node: int
+    rule: Rule
 
 
 def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
@@ -33,12 +38,15 @@ def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
         raise AccessError(error.message, hint=error.hint) from error
 
 
-def ask(plan: Plan, view: Overlay, object_: Subject, relation: str, subject: Subject) -> Asked:
-    """The question in numbers."""
-    names = plan.names
+def seeker_of(view: Overlay, subject: Subject) -> Seeker:
+    """The subject in numbers."""
+    node = view.subject(subject)
+    if subject.wildcard or subject.relation:
+        return Seeker(node, view.kind_of(node), 0)
+    return Seeker(node, view.kind_of(node), view.subject(Subject(subject.type, "*")))
+
+
+def goal_of(plan: Plan, view: Overlay, object_: Subject, relation: str) -> Goal:
+    """The relation to the object, in numbers."""
     node = view.subject(msgspec.structs.replace(object_, relation=relation))
-    kind = names.type(subject.type) << RELATION_BITS | (WILDCARD if subject.wildcard else names.relation(subject.relation))
-    everybody = 0
-    if not subject.wildcard and not subject.relation:
-        everybody = view.subject(Subject(subject.type, "*"))
-    return Asked(node, plan.rule(object_, relation), view.subject(subject), kind, everybody)
+    return Goal(node, plan.rules[view.kind_of(node)])

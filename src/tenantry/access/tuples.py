@@ -155,7 +155,9 @@ class Vocabulary:
         relation = self.relation(object_.type, key.relation)
         tupleset = (object_.type, key.relation) in self._tuplesets
         if tupleset and (subject.wildcard or subject.relation or relation.rewrite != Direct()):
-            raise InvalidTuple(f"Invalid tuple '{key}'. Reason: unexpected user with tupleset relation '{key.relation}'")
+            raise InvalidTuple(
+                f"Invalid tuple '{key}'. Reason: unexpected user with tupleset relation '{key.relation}'"
+            )
         allowed = Restriction(subject.type, subject.relation, subject.wildcard)
         if not any(msgspec.structs.replace(r, condition="") == allowed for r in relation.restrictions):
             place = f"{object_.type}#{key.relation}"

@@ -32,38 +32,38 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     pass
 
 
-class Empty(_Wire):
+class Empty(_Wire, frozen=True):
     """`{}`, which says by being there."""
 
 
-class ObjectRelation(_Wire):
+class ObjectRelation(_Wire, frozen=True):
     """A relation; of the object at hand where `object` is empty, as it always is in a model."""
 
     object: Literal[""] = ""
     relation: str = ""
 
 
-class TupleToUserset(_Wire):
+class TupleToUserset(_Wire, frozen=True):
     """`computedUserset` of what `tupleset` names."""
 
     tupleset: ObjectRelation
     computed_userset: ObjectRelation = msgspec.field(name="computedUserset")
 
 
-class Usersets(_Wire):
+class Usersets(_Wire, frozen=True):
     """The parts of a union or an intersection."""
 
     child: tuple["Userset", ...]
 
 
-class Difference(_Wire):
+class Difference(_Wire, frozen=True):
     """What an exclusion starts from and takes away."""
 
     base: "Userset"
     subtract: "Userset"
 
 
-class Userset(_Wire):
+class Userset(_Wire, frozen=True):
     """Exactly one of the six."""
 
     this: Empty | UnsetType = UNSET
@@ -74,7 +74,7 @@ class Userset(_Wire):
     difference: Difference | UnsetType = UNSET
 
 
-class RelationReference(_Wire):
+class RelationReference(_Wire, frozen=True):
     """A restriction; a relation and a wildcard exclude each other."""
 
     type: str
@@ -83,7 +83,7 @@ class RelationReference(_Wire):
     condition: str = ""
 
 
-class SourceInfo(_Wire):
+class SourceInfo(_Wire, frozen=True):
     """The file of a module."""
 
     file: str = ""
@@ -94,10 +94,10 @@ class RelationMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     directly_related_user_types: tuple[RelationReference, ...] = ()
     module: str | UnsetType = UNSET
-    source_info: SourceInfo | None | UnsetType = UNSET
+    source_info: SourceInfo | UnsetType | None = UNSET
 
 
-class Metadata(_Wire):
+class Metadata(_Wire, frozen=True):
     """What a type's relations may name directly, and the type's module."""
 
     relations: dict[str, RelationMetadata] | None = None
@@ -113,21 +113,21 @@ class TypeDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metadata: Metadata | None = None
 
 
-class ParameterType(_Wire):
+class ParameterType(_Wire, frozen=True):
     """A parameter's type by its name in the API, `TYPE_NAME_INT`."""
 
     type_name: str
     generic_types: tuple["ParameterType", ...] = ()
 
 
-class ConditionMetadata(_Wire):
+class ConditionMetadata(_Wire, frozen=True):
     """The module of a condition."""
 
     module: str = ""
     source_info: SourceInfo | None = None
 
 
-class WireCondition(_Wire):
+class WireCondition(_Wire, frozen=True):
     """A condition; its key in the model repeats its name."""
 
     name: str
@@ -136,7 +136,7 @@ class WireCondition(_Wire):
     metadata: ConditionMetadata | None = None
 
 
-class WireModel(_Wire, omit_defaults=True):
+class WireModel(_Wire, frozen=True):
     """A model without its id."""
 
     schema_version: str
@@ -215,9 +215,7 @@ def _write_metadata(relation: Relation) -> RelationMetadata:
         for r in relation.restrictions
     )
     source = relation.source
-    return RelationMetadata(
-        restrictions, source.module or UNSET, SourceInfo(source.file) if source.file else UNSET
-    )
+    return RelationMetadata(restrictions, source.module or UNSET, SourceInfo(source.file) if source.file else UNSET)
 
 
 def _source(module: str, info: SourceInfo | None) -> Source:
