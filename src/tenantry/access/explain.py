@@ -19,7 +19,6 @@ from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, St
 from tenantry.access.question import Seeker, admit, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey
 
-_PROOF_MAX_HOPS = 50
 _WAYS_MAX = 1_000
 """How many steps the search for missing tuples takes; it need not find all."""
 
@@ -124,7 +123,6 @@ class _Reasons:
         self.seeker = seeker
         self.closure = closure
         self.shown: set[int] = set()
-        self.proven: set[int] = set()
         self.steps_left = TRACE_MAX_STEPS
         self.ways_left = _WAYS_MAX
 
@@ -189,32 +187,40 @@ class _Reasons:
                 values = [self.closure.outcome(target) for target, _ in self._leads(step, node)]
                 return _first(values, Outcome.YES, Outcome.NO)
 
-    def proof(self, node: int, hops: int = _PROOF_MAX_HOPS) -> list[TupleKey]:
-        """The tuples that make a node true: of every way the one that was found first, at most so many hops of it."""
-        if node == self.seeker.node or node in self.proven or hops == 0:
-            return []
-        self.proven.add(node)
-        return self._proof(self.plan.rules[self.view.kind_of(node)].step, node, hops) or []
+    def proof(self, *nodes: int) -> list[TupleKey]:
+        """The tuples that make these nodes true: of every way the one that was found first."""
+        keys: dict[TupleKey, None] = {}
+        seen: set[int] = set()
+        ahead = list(nodes)
+        while ahead:
+            node = ahead.pop()
+            if node not in seen and node != self.seeker.node:
+                seen.add(node)
+                support = self._support(self.plan.rules[self.view.kind_of(node)].step, node)
+                for target, key in support or ():
+                    keys |= {key: None} if key else {}
+                    ahead += [target] if target else []
+        return list(keys)
 
-    def _proof(self, step: Step, node: int, hops: int) -> list[TupleKey] | None:
-        """The tuples that make a step true, or nothing where it is not, or only by what it makes true itself."""
+    def _support(self, step: Step, node: int) -> list[tuple[int, TupleKey | None]] | None:
+        """The nodes and tuples that make a step true; none where it is not, or only by what it makes true itself.
+
+        A tuple that needs no further node comes with zero.
+        """
         match step:
             case AnyOf(steps):
-                proofs = (self._proof(part, node, hops) for part in steps)
-                return next((proof for proof in proofs if proof is not None), None)
+                supports = (self._support(part, node) for part in steps)
+                return next((support for support in supports if support is not None), None)
             case AllOf(steps):
-                proofs = [self._proof(part, node, hops) for part in steps]
-                return None if None in proofs else [key for proof in proofs for key in proof or ()]
+                supports = [self._support(part, node) for part in steps]
+                return None if None in supports else [one for support in supports for one in support or ()]
             case Without(base, subtract):
-                return self._proof(base, node, hops) if self.value(subtract, node) is Outcome.NO else None
+                return self._support(base, node) if self.value(subtract, node) is Outcome.NO else None
             case Assigned() if named := named_in(self.view, step, node, self.seeker):
-                return [self._key(node, named)]
+                return [(0, self._key(node, named))]
             case _:
                 earlier = self._order(node)
-                for target, key in self._leads(step, node):
-                    if self._order(target) < earlier:
-                        return [*([key] if key else ()), *self.proof(target, hops - 1)]
-                return None
+                return next(([lead] for lead in self._leads(step, node) if self._order(lead[0]) < earlier), None)
 
     def exclusion(self, node: int) -> list[TupleKey]:
         """The tuples that exclude the seeker, where a node says no for an exclusion's sake and not for want of a tuple."""
@@ -226,9 +232,14 @@ class _Reasons:
                 seen.add(node)
                 for step in self._steps(self.plan.rules[self.view.kind_of(node)].step):
                     if isinstance(step, Without) and self.value(step.base, node) is Outcome.YES:
-                        return self._proof(step.subtract, node, _PROOF_MAX_HOPS) or []
+                        return self._excluding(step.subtract, node)
                     ahead += (target for target, _ in self._leads(step, node))
         return []
+
+    def _excluding(self, step: Step, node: int) -> list[TupleKey]:
+        support = self._support(step, node) or []
+        keys = [key for _, key in support if key]
+        return [*keys, *self.proof(*(target for target, _ in support if target))]
 
     def _steps(self, step: Step) -> Iterator[Step]:
         """The step and the steps in it, without what is subtracted."""
