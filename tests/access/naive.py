@@ -142,7 +142,7 @@ class World:
 
     @staticmethod
     def named(subject: str, user: str) -> Formula:
-        everybody = subject.endswith(":*") and "#" not in user and subject.split(":")[0] == user.split(":")[0]
+        everybody = subject.endswith(":*") and "#" not in user and user.startswith(subject[:-1])
         if subject == user or everybody:
             return TRUE
         return Atom(subject) if "#" in subject else AnyOf([])

@@ -169,11 +169,11 @@ def _downwards(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[tu
             if here in seen or rule is None:
                 continue
             seen.add(here)
-            found = _named(view, here, rule, wanted)
-            if rule.kind == wanted:
-                found.append(here)
-            yield from ((subject, hops) for subject in found if subject not in named)
-            named.update(found)
+            itself = [here] if rule.kind == wanted else []
+            for subject in (*_named(view, here, rule, wanted), *itself):
+                if subject not in named:
+                    named.add(subject)
+                    yield subject, hops
             for step in flat(rule.step):
                 match step:
                     case Same(kind):
