@@ -3,7 +3,7 @@
 import pytest
 
 from tenantry.access.errors import AccessError, DepthExceeded, InvalidTuple
-from tests.access.store import Store, plan_of
+from tests.access.store import Store, keys, plan_of
 
 PEOPLE = """
 type user
@@ -42,7 +42,8 @@ def test_a_userset_has_the_relation_that_it_is() -> None:
 
 def test_a_computed_relation_permits_whoever_has_the_other() -> None:
     store = Store(
-        "type user\ntype doc\n  relations\n    define editor: [user]\n    define viewer: editor", "doc:1#editor@user:anne"
+        "type user\ntype doc\n  relations\n    define editor: [user]\n    define viewer: editor",
+        "doc:1#editor@user:anne",
     )
     assert store.allows("doc:1#viewer@user:anne")
     assert not store.allows("doc:1#viewer@user:bob")
@@ -116,7 +117,9 @@ def test_acc_03_wildcard_and_direct_tuples_do_not_hide_each_other(public: str) -
     for user in ("user:a", "user:m", "user:z"):
         expected = sorted({f"doc:{public}"} | ({"doc:k", "doc:p"} if user == "user:m" else set()))
         assert store.objects(user, "viewer", "doc") == expected
-        assert [d for d in ("doc:a", "doc:k", "doc:m", "doc:p", "doc:z") if store.allows(f"{d}#viewer@{user}")] == expected
+        assert [
+            d for d in ("doc:a", "doc:k", "doc:m", "doc:p", "doc:z") if store.allows(f"{d}#viewer@{user}")
+        ] == expected
 
 
 def test_a_contextual_tuple_counts_for_its_question_alone() -> None:
@@ -139,7 +142,9 @@ def test_a_tuple_that_the_model_no_longer_admits_permits_nothing() -> None:
     assert store.allows("team:eng#member@user:anne")
 
 
-CHAIN = "type user\ntype folder\n  relations\n    define parent: [folder]\n    define viewer: [user] or viewer from parent"
+CHAIN = (
+    "type user\ntype folder\n  relations\n    define parent: [folder]\n    define viewer: [user] or viewer from parent"
+)
 
 
 def chain(length: int) -> list[str]:
@@ -195,10 +200,25 @@ def test_acc_11_two_to_the_power_of_twenty_paths_are_walked_once_each_object() -
     store = Store(CHAIN, *ladder, "folder:20a#viewer@user:anne")
     assert store.allows("folder:0a#viewer@user:anne")
     assert not store.allows("folder:0a#viewer@user:bob")
-    both = CHAIN.replace("[user] or viewer from parent", "[user]\n    define seen: viewer or (seen from parent and seen from parent)")
+    both = CHAIN.replace(
+        "[user] or viewer from parent", "[user]\n    define seen: viewer or (seen from parent and seen from parent)"
+    )
     store = Store(both, *ladder, "folder:20a#viewer@user:anne")
     assert store.allows("folder:0a#seen@user:anne")
     assert not store.allows("folder:0a#seen@user:bob")
+
+
+def test_acc_21_a_chain_of_thousands_of_computed_relations_is_decided() -> None:
+    """ACC-21: as long a chain as a model can hold, from end to end, without a stack that grows with it."""
+    count = 4_000
+    definitions = "".join(f"    define r{n}: r{n + 1}\n" for n in range(count))
+    store = Store("type user\ntype doc\n  relations\n" + definitions + f"    define r{count}: [user]\n")
+    store.write(f"doc:1#r{count}@user:anne")
+    assert store.allows("doc:1#r0@user:anne")
+    assert not store.allows("doc:1#r0@user:bob")
+    assert store.objects("user:anne", "r0", "doc") == ["doc:1"]
+    assert store.users("doc:1#r0", "user") == ["user:anne"]
+    assert store.explained("doc:1#r0@user:anne").decided == keys(f"doc:1#r{count}@user:anne")
 
 
 def test_who_depends_on_their_own_denial_is_denied() -> None:
@@ -254,7 +274,17 @@ def test_a_tuple_outside_the_restrictions_is_refused_written_or_sent(tuple_: str
         assert (raised.value.code, raised.value.number) == ("invalid_tuple", 2027)
 
 
-LITERAL = ["user:a*", "user:*a", "user:a/../b", "user:.*", "user:%", "user:a_", "user:\u0430nne", "user:\u202eenna", "user:a@b"]
+LITERAL = [
+    "user:a*",
+    "user:*a",
+    "user:a/../b",
+    "user:.*",
+    "user:%",
+    "user:a_",
+    "user:\u0430nne",
+    "user:\u202eenna",
+    "user:a@b",
+]
 
 
 @pytest.mark.parametrize("user", LITERAL)

@@ -16,7 +16,7 @@ from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Sa
 from tenantry.access.question import Goal, Seeker, admit, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey
 
-_FRAMES_MAX = 200
+_FRAMES_MAX = 120
 """How far steps may lie within one another before the closure takes over, which does not recurse."""
 
 
@@ -61,12 +61,14 @@ class _Seen(Enum):
 class _Walk:
     """One question's walk. `hops` and `frames` count down."""
 
-    __slots__ = ("found", "plan", "seeker", "tuples", "union_only")
+    __slots__ = ("found", "kind", "plan", "seeker", "tuples", "union_only", "userset")
 
     def __init__(self, plan: Plan, tuples: Tuples, seeker: Seeker, rule: Rule) -> None:
         self.plan = plan
         self.tuples = tuples
         self.seeker = seeker
+        self.kind = seeker.kind
+        self.userset = seeker.userset
         self.union_only = rule.union_only
         self.found: dict[int, bool | _Seen] = {}
 
@@ -79,7 +81,7 @@ class _Walk:
             if self.union_only:
                 return False
             raise _Unsound
-        if self.seeker.kind not in rule.reach:
+        if self.kind not in rule.reach and not self.userset:
             return False
         frames -= rule.height
         if hops < 0 or frames < 0:

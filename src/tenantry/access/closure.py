@@ -88,7 +88,8 @@ class Closure:
             self._step(self._plan.rules[self._tuples.kind_of(node)].step, node, self.gates[node])
 
     def _reachable(self, node: int) -> bool:
-        return self._seeker.kind in self._plan.rules[self._tuples.kind_of(node)].reach
+        reach = self._plan.rules[self._tuples.kind_of(node)].reach
+        return self._seeker.kind in reach or self._seeker.userset
 
     def _settle(self) -> tuple[dict[int, int], dict[int, int]]:
         """The gates that fire for certain, and those that perhaps do: the alternating fixpoint of Van Gelder."""

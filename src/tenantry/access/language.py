@@ -191,6 +191,7 @@ class _Reader:
         relations: list[Relation] = []
         if self.next_line_begins("relations"):
             if not self.next_line_begins("define"):
+                self.skip_lines()
                 raise self.wrong("`define`")
             relations.append(self.definition())
             while self.next_line_begins("define"):
@@ -227,7 +228,7 @@ class _Reader:
 
     def operator(self, wanted: str = "") -> str:
         """The operator that follows on this line, or nothing."""
-        found = re.compile(r"[ \t]+(or|and|but not)(?=[ \t])").match(self.text, self.at)
+        found = re.compile(r"[ \t]+(or|and|but not)(?=\s|\Z)").match(self.text, self.at)
         if not found or (wanted and found[1] != wanted):
             return ""
         self.at = found.end()
@@ -300,7 +301,7 @@ class _Reader:
         start = self.at
         while not self.text.startswith("}", self.at):
             if self.ended():
-                raise self.wrong("`}`")
+                raise self.wrong("`}`", len(self.text))
             string = _STRING.match(self.text, self.at)
             self.at = string.end() if string else self.at + 1
         expression = self.text[start : self.at].strip()

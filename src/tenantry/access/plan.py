@@ -7,6 +7,7 @@ import msgspec
 
 from tenantry.access.errors import ConditionsNotSupported
 from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Names
+from tenantry.access.language import Places
 from tenantry.access.model import (
     Computed,
     Direct,
@@ -70,7 +71,7 @@ Step = Assigned | Same | Parents | AnyOf | AllOf | Without
 class Rule(msgspec.Struct, frozen=True):
     """One relation of one type.
 
-    `assignable` holds the kinds that its own tuples may name, `reach` every kind of subject that could ever have it;
+    `assignable` holds the kinds that its own tuples may name, `reach` the types of subjects that could ever have it;
     `union_only` says that nothing below it is an intersection or an exclusion, so that having it is a matter of a path
     alone; `height` bounds the steps in one another.
     """
@@ -126,14 +127,14 @@ class Plan:
                     self.parents_into[parent | step.relation].append((step.tupleset, rule.kind))
 
 
-def compile_model(model: Model, names: Names) -> Plan:
-    """Compile a model.
+def compile_model(model: Model, names: Names, places: Places | None = None) -> Plan:
+    """Compile a model; `places` tells the lines of its faults where it was a text.
 
     Raises:
         InvalidModel, LimitExceeded: it does not stand (`validation.validate`).
         ConditionsNotSupported: it has conditions.
     """
-    validate(model)
+    validate(model, places)
     if model.conditions:
         raise ConditionsNotSupported(tuple(condition.name for condition in model.conditions))
     drafts: dict[int, Rule] = {}
@@ -222,9 +223,11 @@ def _below(rule: Rule, rules: Mapping[int, Rule]) -> set[int]:
 
 
 def _own_reach(rule: Rule) -> set[int]:
-    """The kinds that its own tuples name, itself (a userset has the relation that it is), and `user` for `user:*`."""
-    covered = {kind & ~RELATION_MASK for kind in rule.assignable if kind & RELATION_MASK == WILDCARD}
-    return {rule.kind} | rule.assignable | covered
+    """The types and wildcards that its own tuples name, and `user` for `user:*`; usersets would be too many to keep."""
+    wildcards = {kind for kind in rule.assignable if kind & RELATION_MASK == WILDCARD}
+    return (
+        {kind for kind in rule.assignable if not kind & RELATION_MASK} | wildcards | {k ^ WILDCARD for k in wildcards}
+    )
 
 
 def _spread(rules: Mapping[int, Rule], own: Callable[[Rule], set[int]]) -> dict[int, set[int]]:

@@ -3,7 +3,7 @@
 import msgspec
 
 from tenantry.access.errors import AccessError
-from tenantry.access.graph import Overlay
+from tenantry.access.graph import RELATION_MASK, Overlay
 from tenantry.access.plan import Plan, Rule
 from tenantry.access.tuples import Subject, TupleKey
 
@@ -17,6 +17,11 @@ class Seeker(msgspec.Struct, frozen=True):
     node: int
     kind: int
     everybody: int
+
+    @property
+    def userset(self) -> bool:
+        """Whether it is a userset, which has the relation that it is, and which no rule's `reach` speaks of."""
+        return self.node & RELATION_MASK != 0
 
 
 class Goal(msgspec.Struct, frozen=True):

@@ -77,6 +77,9 @@ class _Validation:
             yield from _name("condition", name, CONDITION_NAME_MAX_CHARACTERS, span)
             if name in names[:index]:
                 yield _fault("duplicated-error", f"the condition `{name}` is a duplicate.", span)
+            parameters = [parameter.name for parameter in self.model.conditions[index].parameters]
+            if len(set(parameters)) < len(parameters):
+                yield _fault("duplicated-error", f"the condition `{name}` has two parameters of one name.", span)
 
     def _relation_names(self, type_: Type) -> Iterator[Fault]:
         names = [relation.name for relation in type_.relations]
