@@ -5,7 +5,7 @@ knows no plan, no numbers, no walk and no limit. An exclusion is judged by the l
 that defines the well-founded model. A relation that is neither true nor false in it is `None`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tenantry.access import expand as tree
@@ -60,35 +60,55 @@ TRUE = AllOf([])
 
 def solve(formulas: dict[str, Formula]) -> dict[str, bool | None]:
     """What each atom comes to."""
-
-    def round_of(excluded: Callable[[Formula], bool]) -> Callable[[Formula], bool]:
-        true: set[str] = set()
-
-        def value(formula: Formula) -> bool:
-            match formula:
-                case Atom(node):
-                    return node in true
-                case AnyOf(parts):
-                    return any(map(value, parts))
-                case AllOf(parts):
-                    return all(map(value, parts))
-                case But(base, subtract):
-                    return value(base) and not excluded(subtract)
-
-        grew = True
-        while grew:
-            before = len(true)
-            true |= {node for node, formula in formulas.items() if value(formula)}
-            grew = len(true) > before
-        return value
-
-    surely = round_of(lambda _: True)
+    every: dict[str, Formula] = {}
+    for node, formula in formulas.items():
+        every[node] = _named_subtracts(formula, node, every)
+    surely = _round(every, set(every))
     while True:
-        perhaps = round_of(surely)
-        again = round_of(perhaps)
-        if all(surely(Atom(node)) == again(Atom(node)) for node in formulas):
-            return {n: True if again(Atom(n)) else None if perhaps(Atom(n)) else False for n in formulas}
+        perhaps = _round(every, surely)
+        again = _round(every, perhaps)
+        if again == surely:
+            return {node: True if node in surely else None if node in perhaps else False for node in formulas}
         surely = again
+
+
+def _named_subtracts(formula: Formula, node: str, into: dict[str, Formula]) -> Formula:
+    """The formula with an atom in place of each subtract, for those are judged by the round before, however deep."""
+    match formula:
+        case Atom():
+            return formula
+        case AnyOf(parts):
+            return AnyOf([_named_subtracts(part, node, into) for part in parts])
+        case AllOf(parts):
+            return AllOf([_named_subtracts(part, node, into) for part in parts])
+        case But(base, subtract):
+            name = f"{node}, subtract {len(into)}"
+            into[name] = AnyOf([])
+            into[name] = _named_subtracts(subtract, node, into)
+            return But(_named_subtracts(base, node, into), Atom(name))
+
+
+def _round(formulas: dict[str, Formula], excluded: set[str]) -> set[str]:
+    """What follows, if exactly those are true where they are subtracted."""
+
+    def value(formula: Formula) -> bool:
+        match formula:
+            case Atom(node):
+                return node in true
+            case AnyOf(parts):
+                return any(map(value, parts))
+            case AllOf(parts):
+                return all(map(value, parts))
+            case But(base, subtract):
+                return value(base) and not (isinstance(subtract, Atom) and subtract.node in excluded)
+
+    true: set[str] = set()
+    grew = True
+    while grew:
+        before = len(true)
+        true |= {node for node, formula in formulas.items() if value(formula)}
+        grew = len(true) > before
+    return true
 
 
 class World:

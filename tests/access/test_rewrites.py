@@ -3,6 +3,7 @@
 import pytest
 
 from tenantry.access.errors import AccessError, DepthExceeded, InvalidTuple
+from tenantry.access.graph import Graph
 from tests.access.store import Store, keys, plan_of
 
 PEOPLE = """
@@ -274,6 +275,20 @@ def test_a_tuple_outside_the_restrictions_is_refused_written_or_sent(tuple_: str
         assert (raised.value.code, raised.value.number) == ("invalid_tuple", 2027)
 
 
+def test_acc_16_no_tuple_reaches_from_one_graph_into_another() -> None:
+    """ACC-16: the same names in two graphs of one model are two things; no tuple, written or sent, joins them."""
+    acme = Store(FOLDERS, "doc:1#parent@folder:x")
+    globex = Store(FOLDERS)
+    globex.plan = acme.plan
+    globex.graph = Graph(acme.plan.names)
+    globex.write("folder:x#viewer@user:eve")
+    assert globex.allows("folder:x#viewer@user:eve")
+    assert globex.allows("doc:1#viewer@user:eve", "doc:1#parent@folder:x")
+    assert not acme.allows("doc:1#viewer@user:eve")
+    assert acme.objects("user:eve", "viewer", "doc") == []
+    assert acme.users("doc:1#viewer", "user") == []
+
+
 LITERAL = [
     "user:a*",
     "user:*a",
@@ -298,8 +313,10 @@ def test_acc_15_an_id_is_literal_and_never_a_pattern(user: str) -> None:
 
 @pytest.mark.parametrize(
     "user",
-    ["user:", ":anne", "user:a:b", "user:a#", "user:a b", "user:a\0", "user:a\n", "user:\ud800", "user:" + "a" * 508]
-    + ["team:*#member", "team:a#member#member", "*", ""],
+    [
+        *("user:", ":anne", "user:a:b", "user:a#", "user:a b", "user:a\0", "user:a\n", "user:\ud800"),
+        *("user:" + "a" * 508, "team:*#member", "team:a#member#member", "*", ""),
+    ],
 )
 def test_acc_15_a_subject_that_is_none_is_refused(user: str) -> None:
     """ACC-15: malformed, too long, or a wildcard where none can be."""

@@ -102,7 +102,7 @@ class Graph:
         # Number 0 is nobody's, so that a node is never zero.
         self._numbers: dict[str, int] = {"": 0}
         self._texts: list[str] = [""]
-        self._kinds: list[int] = [0]
+        self._kinds: array[int] = array("Q", (0,))
         self._objects: dict[int, _Bag] = {}
         self._usersets: dict[int, _Bag] = {}
         self._holders: dict[int, _Bag] = {}

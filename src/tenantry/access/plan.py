@@ -21,8 +21,11 @@ from tenantry.access.model import (
     Type,
     Union,
 )
-from tenantry.access.tuples import Subject, Vocabulary
+from tenantry.access.tuples import Vocabulary
 from tenantry.access.validation import validate
+
+_TOWARDS_KEPT = 256
+"""Of how many relations `Plan.towards` is remembered; in the largest models each holds thousands."""
 
 
 class Assigned(msgspec.Struct, frozen=True):
@@ -101,13 +104,11 @@ class Plan:
         for rule in rules.values():
             self._enter(rule)
 
-    def rule(self, subject: Subject, relation: str) -> Rule:
-        """The rule of a relation that the model has."""
-        return self.rules[self.names.kind(subject.type, relation)]
-
     def towards(self, kind: int) -> frozenset[int]:
         """The kinds of relation that having `kind` may depend on, itself among them."""
         if kind not in self._towards:
+            if len(self._towards) == _TOWARDS_KEPT:
+                self._towards.clear()
             needed = {kind}
             ahead = [kind]
             while ahead:
