@@ -1,0 +1,275 @@
+"""The relationship tuples of one organization in one application, in memory, walkable in both directions.
+
+Everything is a number. An object has a number; a **node**, an object with a relation, is `object << 16 | relation`, and a
+subject is a node too: relation 0 is the object itself, any other the userset. So a tuple is a pair of nodes, and what is
+asked of a userset needs no translation. The **kind** of a subject is `type << 16 | relation`, with `WILDCARD` for
+`type:*`: what a model's restrictions speak of.
+
+Ones that do not occur in any tuple have no number; an `Overlay` gives them one below zero, for one question, and holds its
+contextual tuples. A graph belongs to one thread; what is read may not be kept over a change.
+"""
+
+from array import array
+from collections.abc import Collection, Iterable
+from typing import Protocol, TypeAlias
+
+from tenantry.access.errors import LimitExceeded
+from tenantry.access.limits import RELATIONS_MAX
+from tenantry.access.tuples import Subject, TupleKey, read_object, read_subject
+
+RELATION_BITS = 16
+RELATION_MASK = 0xFFFF
+WILDCARD = RELATION_MASK
+
+_SET_FROM = 32
+"""Up to here an array is as quick to search as a set, and a tenth of its size."""
+
+_Bag: TypeAlias = "int | array[int] | set[int]"
+
+
+class Names:
+    """The numbers of an application's types and relations; they only grow, and every graph of the application shares them."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, int] = {}
+        self._relations: dict[str, int] = {"": 0}
+        self.type_names: list[str] = []
+        self.relation_names: list[str] = [""]
+
+    def type(self, name: str) -> int:
+        """The number of a type, new or known."""
+        number = self._types.setdefault(name, len(self._types))
+        if number == len(self.type_names):
+            self.type_names.append(name)
+        return number
+
+    def relation(self, name: str) -> int:
+        """The number of a relation, new or known.
+
+        Raises:
+            LimitExceeded: the application has used up its numbers.
+        """
+        number = self._relations.get(name)
+        if number is None:
+            number = len(self._relations)
+            if number > RELATIONS_MAX:
+                raise LimitExceeded(f"The number of relations exceeds the allowed limit of {RELATIONS_MAX}")
+            self._relations[name] = number
+            self.relation_names.append(name)
+        return number
+
+    def kind(self, type_: str, relation: str = "") -> int:
+        """The kind of `type` or `type#relation`."""
+        return self.type(type_) << RELATION_BITS | self.relation(relation)
+
+
+class Tuples(Protocol):
+    """What an answer is read from: a graph, or a graph with a question's own tuples over it."""
+
+    names: Names
+
+    def has(self, node: int, subject: int) -> bool:
+        """Whether exactly this tuple is there."""
+        ...
+
+    def objects(self, node: int) -> Collection[int]:
+        """The subjects of the node's tuples that are objects or wildcards."""
+        ...
+
+    def usersets(self, node: int) -> Collection[int]:
+        """The subjects of the node's tuples that are usersets."""
+        ...
+
+    def holders(self, subject: int) -> Collection[int]:
+        """The nodes that have a tuple with this subject."""
+        ...
+
+    def kind_of(self, subject: int) -> int:
+        """The kind of a subject or node."""
+        ...
+
+    def text(self, subject: int) -> str:
+        """A subject or node as text."""
+        ...
+
+
+class Graph:
+    """Tuples as dictionaries of numbers; adding, removing and asking for one is O(1)."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.size = 0
+        # Number 0 is nobody's, so that a node is never zero.
+        self._numbers: dict[str, int] = {"": 0}
+        self._texts: list[str] = [""]
+        self._kinds: array[int] = array("Q", (0,))
+        self._objects: dict[int, _Bag] = {}
+        self._usersets: dict[int, _Bag] = {}
+        self._holders: dict[int, _Bag] = {}
+
+    def add(self, key: TupleKey) -> bool:
+        """Add a tuple; false if it is there. The model is not asked: see `tuples.Vocabulary.admit`."""
+        subject = read_subject(key.user)
+        node = self._number(read_object(key.object)) << RELATION_BITS | self.names.relation(key.relation)
+        user = self._number(subject) << RELATION_BITS | self.names.relation(subject.relation)
+        if self.has(node, user):
+            return False
+        _put(self._usersets if subject.relation else self._objects, node, user)
+        _put(self._holders, user, node)
+        self.size += 1
+        return True
+
+    def remove(self, key: TupleKey) -> bool:
+        """Remove a tuple; false if it is not there. Numbers stay."""
+        subject = read_subject(key.user)
+        object_, of = self.number(key.object), self.number(subject.object)
+        if object_ is None or of is None:
+            return False
+        node = object_ << RELATION_BITS | self.names.relation(key.relation)
+        user = of << RELATION_BITS | self.names.relation(subject.relation)
+        if not self.has(node, user):
+            return False
+        _drop(self._usersets if subject.relation else self._objects, node, user)
+        _drop(self._holders, user, node)
+        self.size -= 1
+        return True
+
+    def number(self, object_: str) -> int | None:
+        """The number of an object or wildcard, if a tuple has ever named it."""
+        return self._numbers.get(object_)
+
+    def has(self, node: int, subject: int) -> bool:
+        bag = (self._usersets if subject & RELATION_MASK else self._objects).get(node)
+        if bag is None:
+            return False
+        return bag == subject if isinstance(bag, int) else subject in bag
+
+    def objects(self, node: int) -> Collection[int]:
+        return _all(self._objects.get(node))
+
+    def usersets(self, node: int) -> Collection[int]:
+        return _all(self._usersets.get(node))
+
+    def holders(self, subject: int) -> Collection[int]:
+        return _all(self._holders.get(subject))
+
+    def kind_of(self, subject: int) -> int:
+        return self._kinds[subject >> RELATION_BITS] | subject & RELATION_MASK
+
+    def text(self, subject: int) -> str:
+        relation = self.names.relation_names[subject & RELATION_MASK]
+        object_ = self._texts[subject >> RELATION_BITS]
+        return f"{object_}#{relation}" if relation else object_
+
+    def _number(self, object_: Subject) -> int:
+        text = object_.object
+        number = self._numbers.setdefault(text, len(self._texts))
+        if number == len(self._texts):
+            self._texts.append(text)
+            self._kinds.append(_kind(self.names, object_))
+        return number
+
+
+class Overlay:
+    """A graph as one question sees it: with the question's names, known or not, and its contextual tuples."""
+
+    def __init__(self, graph: Graph, contextual: Iterable[TupleKey] = ()) -> None:
+        self.names = graph.names
+        self._graph = graph
+        self._numbers: dict[str, int] = {}
+        self._texts: list[str] = []
+        self._kinds: list[int] = []
+        self._objects: dict[int, set[int]] = {}
+        self._usersets: dict[int, set[int]] = {}
+        self._holders: dict[int, set[int]] = {}
+        for key in contextual:
+            self._add(key)
+
+    @property
+    def tuples(self) -> Tuples:
+        """The quickest thing that answers as this does, of all that occurs in a tuple."""
+        return self if self._holders else self._graph
+
+    def subject(self, subject: Subject) -> int:
+        """The node of a subject, or of an object with a relation."""
+        return self._number(subject) << RELATION_BITS | self.names.relation(subject.relation)
+
+    def has(self, node: int, subject: int) -> bool:
+        extra = (self._usersets if subject & RELATION_MASK else self._objects).get(node, ())
+        return subject in extra or self._graph.has(node, subject)
+
+    def objects(self, node: int) -> Collection[int]:
+        return _joined(self._graph.objects(node), self._objects.get(node))
+
+    def usersets(self, node: int) -> Collection[int]:
+        return _joined(self._graph.usersets(node), self._usersets.get(node))
+
+    def holders(self, subject: int) -> Collection[int]:
+        return _joined(self._graph.holders(subject), self._holders.get(subject))
+
+    def kind_of(self, subject: int) -> int:
+        object_ = subject >> RELATION_BITS
+        return self._kinds[~object_] | subject & RELATION_MASK if object_ < 0 else self._graph.kind_of(subject)
+
+    def text(self, subject: int) -> str:
+        object_ = subject >> RELATION_BITS
+        if object_ >= 0:
+            return self._graph.text(subject)
+        relation = self.names.relation_names[subject & RELATION_MASK]
+        return f"{self._texts[~object_]}#{relation}" if relation else self._texts[~object_]
+
+    def _add(self, key: TupleKey) -> None:
+        user = read_subject(key.user)
+        node = self._number(read_object(key.object)) << RELATION_BITS | self.names.relation(key.relation)
+        subject = self.subject(user)
+        (self._usersets if user.relation else self._objects).setdefault(node, set()).add(subject)
+        self._holders.setdefault(subject, set()).add(node)
+
+    def _number(self, object_: Subject) -> int:
+        text = object_.object
+        known = self._graph.number(text)
+        if known is not None:
+            return known
+        number = self._numbers.setdefault(text, ~len(self._texts))
+        if ~number == len(self._texts):
+            self._texts.append(text)
+            self._kinds.append(_kind(self.names, object_))
+        return number
+
+
+def _kind(names: Names, object_: Subject) -> int:
+    return names.type(object_.type) << RELATION_BITS | (WILDCARD if object_.wildcard else 0)
+
+
+def _all(bag: "_Bag | None") -> Collection[int]:
+    if bag is None:
+        return ()
+    return (bag,) if isinstance(bag, int) else bag
+
+
+def _joined(known: Collection[int], extra: set[int] | None) -> Collection[int]:
+    return extra.union(known) if extra else known
+
+
+def _put(table: dict[int, _Bag], key: int, value: int) -> None:
+    bag = table.get(key)
+    if bag is None:
+        table[key] = value
+    elif isinstance(bag, int):
+        table[key] = array("q", (bag, value))
+    elif isinstance(bag, set):
+        bag.add(value)
+    elif len(bag) < _SET_FROM:
+        bag.append(value)
+    else:
+        table[key] = {*bag, value}
+
+
+def _drop(table: dict[int, _Bag], key: int, value: int) -> None:
+    bag = table[key]
+    if isinstance(bag, int):
+        del table[key]
+        return
+    bag.remove(value)
+    if not bag:
+        del table[key]

@@ -1,0 +1,41 @@
+"""How much one model, request or decision may hold. OpenFGA's own limits where it has one."""
+
+MODEL_MAX_BYTES = 262_144
+"""A model as text, in either form (OpenFGA: 256 KiB)."""
+
+MODEL_MAX_TYPES = 100
+TYPE_NAME_MAX_CHARACTERS = 254
+RELATION_NAME_MAX_CHARACTERS = 50
+CONDITION_NAME_MAX_CHARACTERS = 50
+
+REWRITE_MAX_DEPTH = 25
+"""Parentheses within parentheses of one definition."""
+
+RELATIONS_MAX = 65_534
+"""Different relation names of one application: a relation is 16 bits of a node's number."""
+
+OBJECT_MAX_BYTES = 256
+"""`type:id` (OpenFGA: 256)."""
+
+SUBJECT_MAX_BYTES = 512
+"""`type:id` or `type:id#relation` (OpenFGA: 512)."""
+
+CONTEXTUAL_MAX_TUPLES = 100
+
+HOPS_MAX = 25
+"""How many objects lie between a question's object and the farthest that is looked at; computed relations are no hop."""
+
+DECISION_MAX_NODES = 100_000
+"""How many pairs of object and relation one decision may visit when its graph has cycles or is deeper than the limit."""
+
+LIST_MAX = 1_000
+"""What one list may hold; a longer one is an error (OpenFGA: 1,000)."""
+
+EXPAND_MAX_USERS = 10_000
+"""How many subjects the one level of `expand` may hold; more is an error."""
+
+TRACE_MAX_STEPS = 200
+"""How many steps an explanation shows; it says how many it leaves out."""
+
+MISSING_MAX = 20
+"""How many ways to a yes an explanation names."""

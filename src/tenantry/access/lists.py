@@ -1,0 +1,195 @@
+"""Which objects a subject has a relation to, and who has a relation to an object: complete, or an error.
+
+A list names exactly those for which `check` says yes. Walking backwards (objects) or downwards (users) finds everything
+that could be one; where only unions lie between, finding it proves it, and elsewhere each is checked. Nothing is cut: a
+list that would hold more than it may is refused, and so is one of which a member cannot be decided.
+"""
+
+from collections.abc import Iterator
+
+from tenantry.access.check import holds
+from tenantry.access.errors import AccessError, LimitExceeded
+from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Graph, Overlay, Tuples
+from tenantry.access.limits import HOPS_MAX, LIST_MAX
+from tenantry.access.plan import Assigned, Parents, Plan, Rule, Same, flat
+from tenantry.access.question import Goal, Seeker, goal_of, seeker_of
+from tenantry.access.tuples import TupleKey, read_subject
+
+
+def list_objects(
+    plan: Plan, graph: Graph, user: str, relation: str, type_: str, contextual: tuple[TupleKey, ...] = ()
+) -> list[str]:
+    """Every object of the type to which `user` has the relation, in the order of their names.
+
+    Raises:
+        TypeNotFound, RelationNotFound: the model has no such type or relation.
+        AccessError: the user is malformed or unknown to the model.
+        InvalidTuple: a contextual tuple is not admitted.
+        LimitExceeded: there are more than a list may hold.
+        DepthExceeded, TooComplex: one of them cannot be decided.
+    """
+    return _complete(find_objects(plan, graph, user, relation, type_, contextual))
+
+
+def list_users(
+    plan: Plan,
+    graph: Graph,
+    object_: str,
+    relation: str,
+    filter_: str,
+    contextual: tuple[TupleKey, ...] = (),
+) -> list[str]:
+    """Every user of the kind `filter_` (`user` or `group#member`) who has the relation, in the order of their names.
+
+    Where a wildcard has it, it is listed as `user:*`; whoever has it through the wildcard alone and is named in no tuple
+    that matters is not listed beside it.
+
+    Raises:
+        TypeNotFound, RelationNotFound: the model has no such type or relation, in the question or the filter.
+        AccessError: the object is malformed.
+        InvalidTuple: a contextual tuple is not admitted.
+        LimitExceeded: there are more than a list may hold.
+        DepthExceeded, TooComplex: one of them cannot be decided.
+    """
+    return _complete(find_users(plan, graph, object_, relation, filter_, contextual))
+
+
+def find_objects(
+    plan: Plan, graph: Graph, user: str, relation: str, type_: str, contextual: tuple[TupleKey, ...] = ()
+) -> Iterator[str]:
+    """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
+    plan.vocabulary.relation(type_, relation)
+    plan.vocabulary.admit_all(contextual)
+    try:
+        subject = plan.vocabulary.check_subject(user)
+    except AccessError as error:
+        raise AccessError(error.message, hint=error.hint) from error
+    view = Overlay(graph, contextual)
+    return _objects(plan, view, seeker_of(view, subject), plan.rules[plan.names.kind(type_, relation)])
+
+
+def find_users(
+    plan: Plan,
+    graph: Graph,
+    object_: str,
+    relation: str,
+    filter_: str,
+    contextual: tuple[TupleKey, ...] = (),
+) -> Iterator[str]:
+    """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
+    plan.vocabulary.admit_all(contextual)
+    filter_type, _, filter_relation = filter_.partition("#")
+    plan.vocabulary.type(filter_type)
+    if filter_relation:
+        plan.vocabulary.relation(filter_type, filter_relation)
+    target = plan.vocabulary.check_object(object_, relation)
+    view = Overlay(graph, contextual)
+    return _users(plan, view, goal_of(plan, view, target, relation), plan.names.kind(filter_type, filter_relation))
+
+
+def _complete(found: Iterator[str]) -> list[str]:
+    listed: list[str] = []
+    for one in found:
+        if len(listed) == LIST_MAX:
+            raise LimitExceeded(f"The number of entries exceeds the allowed limit of {LIST_MAX}: ask for fewer.")
+        listed.append(one)
+    return sorted(listed)
+
+
+def _objects(plan: Plan, view: Overlay, seeker: Seeker, rule: Rule) -> Iterator[str]:
+    for node, hops in _upwards(plan, view, seeker, rule):
+        if view.kind_of(node) != rule.kind:
+            continue
+        certain = rule.union_only and hops <= HOPS_MAX
+        if certain or holds(plan, view, seeker, Goal(node, rule)):
+            yield view.text(node & ~RELATION_MASK)
+
+
+def _upwards(plan: Plan, view: Overlay, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]]:
+    """Every node that the seeker could be in and that the rule could depend on, with its distance in objects."""
+    tuples, towards = view.tuples, plan.towards(rule.kind)
+    seen: set[int] = set()
+    level = [seeker.node] if seeker.kind in towards else []
+    level += _assigned_to(plan, tuples, seeker.node, seeker.kind)
+    if seeker.everybody:
+        level += _assigned_to(plan, tuples, seeker.everybody, seeker.kind | WILDCARD)
+    hops = 0
+    while level:
+        further: list[int] = []
+        while level:
+            node = level.pop()
+            kind = view.kind_of(node)
+            if node in seen or kind not in towards:
+                continue
+            seen.add(node)
+            yield node, hops
+            level += (node & ~RELATION_MASK | into & RELATION_MASK for into in plan.computed_into.get(kind, ()))
+            further += _assigned_to(plan, tuples, node, kind)
+            further += _children(plan, tuples, node, kind)
+        level, hops = further, hops + 1
+
+
+def _assigned_to(plan: Plan, tuples: Tuples, subject: int, kind: int) -> Iterator[int]:
+    """The nodes whose own tuples name the subject, where the model lets them."""
+    for node in tuples.holders(subject):
+        rule = plan.rules.get(tuples.kind_of(node))
+        if rule and kind in rule.assignable:
+            yield node
+
+
+def _children(plan: Plan, tuples: Tuples, node: int, kind: int) -> Iterator[int]:
+    """The nodes that have this one's subjects through a tupleset that names its object."""
+    wanted = plan.parents_into.get(kind)
+    if wanted:
+        for child in tuples.holders(node & ~RELATION_MASK):
+            for tupleset, into in wanted:
+                same_type = tuples.kind_of(child) >> RELATION_BITS == into >> RELATION_BITS
+                if same_type and child & RELATION_MASK == tupleset:
+                    yield child & ~RELATION_MASK | into & RELATION_MASK
+
+
+def _users(plan: Plan, view: Overlay, goal: Goal, wanted: int) -> Iterator[str]:
+    for subject, hops in _downwards(plan, view, goal.node, wanted):
+        text = view.text(subject)
+        certain = goal.rule.union_only and hops <= HOPS_MAX
+        if certain or holds(plan, view, seeker_of(view, read_subject(text)), goal):
+            yield text
+
+
+def _downwards(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """Every subject of the wanted kind, and its wildcard, that a tuple at or below the node names, with its distance."""
+    seen: set[int] = set()
+    named: set[int] = set()
+    level, hops = [node], 0
+    while level:
+        further: list[int] = []
+        while level:
+            here = level.pop()
+            rule = plan.rules.get(view.kind_of(here))
+            if here in seen or rule is None:
+                continue
+            seen.add(here)
+            itself = [here] if rule.kind == wanted else []
+            for subject in (*_named(view, here, rule, wanted), *itself):
+                if subject not in named:
+                    named.add(subject)
+                    yield subject, hops
+            for step in flat(rule.step):
+                match step:
+                    case Same(kind):
+                        level.append(here & ~RELATION_MASK | kind & RELATION_MASK)
+                    case Assigned(kinds):
+                        further += (u for u in view.usersets(here) if view.kind_of(u) in kinds)
+                    case Parents(tupleset, relation, kinds):
+                        parents = view.objects(here & ~RELATION_MASK | tupleset)
+                        further += (p | relation for p in parents if view.kind_of(p) in kinds)
+                    case _:
+                        pass
+        level, hops = further, hops + 1
+
+
+def _named(view: Overlay, node: int, rule: Rule, wanted: int) -> list[int]:
+    if wanted & RELATION_MASK:
+        return [u for u in view.usersets(node) if view.kind_of(u) == wanted and wanted in rule.assignable]
+    either = {wanted, wanted | WILDCARD} & rule.assignable
+    return [o for o in view.objects(node) if view.kind_of(o) in either] if either else []

@@ -1,0 +1,248 @@
+"""A model that stands, compiled: every name a number, and what can be known of a relation before any tuple is read."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from tenantry.access.errors import ConditionsNotSupported
+from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Names
+from tenantry.access.language import Places
+from tenantry.access.model import (
+    Computed,
+    Direct,
+    Exclusion,
+    Intersection,
+    Model,
+    Relation,
+    Restriction,
+    Rewrite,
+    Through,
+    Type,
+    Union,
+)
+from tenantry.access.tuples import Vocabulary
+from tenantry.access.validation import validate
+
+_TOWARDS_KEPT = 256
+"""Of how many relations `Plan.towards` is remembered; in the largest models each holds thousands."""
+
+
+class Assigned(msgspec.Struct, frozen=True):
+    """Subjects of the relation's own tuples; those of another kind are overlooked: an older model wrote them."""
+
+    kinds: frozenset[int]
+    usersets: bool
+
+
+class Same(msgspec.Struct, frozen=True):
+    """Another relation to the same object; its kind, for the type is the same, too."""
+
+    kind: int
+
+
+class Parents(msgspec.Struct, frozen=True):
+    """`relation` to the objects that `tupleset` names, of the kinds that it may name."""
+
+    tupleset: int
+    relation: int
+    kinds: frozenset[int]
+
+
+class AnyOf(msgspec.Struct, frozen=True):
+    """At least one of the steps."""
+
+    steps: tuple["Step", ...]
+
+
+class AllOf(msgspec.Struct, frozen=True):
+    """Every one of the steps."""
+
+    steps: tuple["Step", ...]
+
+
+class Without(msgspec.Struct, frozen=True):
+    """`base` and not `subtract`."""
+
+    base: "Step"
+    subtract: "Step"
+
+
+Step = Assigned | Same | Parents | AnyOf | AllOf | Without
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One relation of one type.
+
+    `assignable` holds the kinds that its own tuples may name, `reach` the types of subjects that could ever have it;
+    `union_only` says that nothing below it is an intersection or an exclusion, so that having it is a matter of a path
+    alone; `height` bounds the steps in one another.
+    """
+
+    kind: int
+    relation: Relation
+    step: Step
+    assignable: frozenset[int]
+    reach: frozenset[int]
+    union_only: bool
+    height: int
+
+
+class Plan:
+    """A compiled model. It holds no tuples and serves every graph that shares its names."""
+
+    def __init__(self, model: Model, names: Names, rules: Mapping[int, Rule]) -> None:
+        self.model = model
+        self.vocabulary = Vocabulary(model)
+        self.names = names
+        self.rules = rules
+        self.computed_into: defaultdict[int, list[int]] = defaultdict(list)
+        """By the kind of a relation: the kinds that are computed from it on the same object."""
+        self.parents_into: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        """By the kind of a relation: the tupleset, and the kind that has it from there."""
+        self._towards: dict[int, frozenset[int]] = {}
+        for rule in rules.values():
+            self._enter(rule)
+
+    def towards(self, kind: int) -> frozenset[int]:
+        """The kinds of relation that having `kind` may depend on, itself among them."""
+        if kind not in self._towards:
+            if len(self._towards) == _TOWARDS_KEPT:
+                self._towards.clear()
+            needed = {kind}
+            ahead = [kind]
+            while ahead:
+                for below in _below(self.rules[ahead.pop()], self.rules):
+                    if below not in needed:
+                        needed.add(below)
+                        ahead.append(below)
+            self._towards[kind] = frozenset(needed)
+        return self._towards[kind]
+
+    def _enter(self, rule: Rule) -> None:
+        for step in flat(rule.step):
+            if isinstance(step, Same):
+                self.computed_into[step.kind].append(rule.kind)
+            elif isinstance(step, Parents):
+                for parent in step.kinds:
+                    self.parents_into[parent | step.relation].append((step.tupleset, rule.kind))
+
+
+def compile_model(model: Model, names: Names, places: Places | None = None) -> Plan:
+    """Compile a model; `places` tells the lines of its faults where it was a text.
+
+    Raises:
+        InvalidModel, LimitExceeded: it does not stand (`validation.validate`).
+        ConditionsNotSupported: it has conditions.
+    """
+    validate(model, places)
+    if model.conditions:
+        raise ConditionsNotSupported(tuple(condition.name for condition in model.conditions))
+    drafts: dict[int, Rule] = {}
+    for type_ in model.types:
+        for relation in type_.relations:
+            kind = names.kind(type_.name, relation.name)
+            step = _Compiler(type_, relation, names).step(relation.rewrite)
+            own = _kinds(relation.restrictions, names)
+            drafts[kind] = Rule(kind, relation, step, own, frozenset(), union_only=False, height=_height(step))
+    reach = _spread(drafts, _own_reach)
+    mixed = _spread(drafts, lambda rule: {1} if any(isinstance(s, AllOf | Without) for s in flat(rule.step)) else set())
+    rules = {
+        kind: msgspec.structs.replace(rule, reach=frozenset(reach[kind]), union_only=not mixed[kind])
+        for kind, rule in drafts.items()
+    }
+    return Plan(model, names, rules)
+
+
+class _Compiler:
+    """Compiles the rewrite of one relation."""
+
+    def __init__(self, type_: Type, relation: Relation, names: Names) -> None:
+        self.type = type_.name
+        self.own = relation.restrictions
+        self.restrictions = {r.name: r.restrictions for r in type_.relations}
+        self.names = names
+
+    def step(self, rewrite: Rewrite) -> Step:
+        match rewrite:
+            case Direct():
+                return Assigned(_kinds(self.own, self.names), any(r.relation for r in self.own))
+            case Computed(name):
+                return Same(self.names.kind(self.type, name))
+            case Through(name, tupleset):
+                parents = _kinds(self.restrictions[tupleset], self.names)
+                return Parents(self.names.relation(tupleset), self.names.relation(name), parents)
+            case Union(parts):
+                return AnyOf(tuple(map(self.step, parts)))
+            case Intersection(parts):
+                return AllOf(tuple(map(self.step, parts)))
+            case Exclusion(base, subtract):
+                return Without(self.step(base), self.step(subtract))
+
+
+def _kinds(restrictions: Iterable[Restriction], names: Names) -> frozenset[int]:
+    return frozenset(
+        names.type(r.type) << RELATION_BITS | (WILDCARD if r.wildcard else names.relation(r.relation))
+        for r in restrictions
+    )
+
+
+def flat(step: Step) -> list[Step]:
+    """The step and every step in it."""
+    return [step, *(inner for part in steps_of(step) for inner in flat(part))]
+
+
+def steps_of(step: Step) -> tuple[Step, ...]:
+    """The steps directly in this one."""
+    match step:
+        case AnyOf(steps) | AllOf(steps):
+            return steps
+        case Without(base, subtract):
+            return (base, subtract)
+        case _:
+            return ()
+
+
+def _height(step: Step) -> int:
+    return 1 + max(map(_height, steps_of(step)), default=0)
+
+
+def _below(rule: Rule, rules: Mapping[int, Rule]) -> set[int]:
+    """The kinds of relation that this one is directly made of."""
+    below: set[int] = set()
+    for step in flat(rule.step):
+        match step:
+            case Assigned(kinds):
+                below |= kinds
+            case Same(kind):
+                below.add(kind)
+            case Parents(_, relation, kinds):
+                below |= {parent | relation for parent in kinds}
+            case _:
+                pass
+    return below & rules.keys()
+
+
+def _own_reach(rule: Rule) -> set[int]:
+    """The types and wildcards that its own tuples name, and `user` for `user:*`; usersets would be too many to keep."""
+    wildcards = {kind for kind in rule.assignable if kind & RELATION_MASK == WILDCARD}
+    return (
+        {kind for kind in rule.assignable if not kind & RELATION_MASK} | wildcards | {k ^ WILDCARD for k in wildcards}
+    )
+
+
+def _spread(rules: Mapping[int, Rule], own: Callable[[Rule], set[int]]) -> dict[int, set[int]]:
+    """What a relation has of its own, and whatever those have that it is made of."""
+    found = {kind: own(rule) for kind, rule in rules.items()}
+    above: defaultdict[int, set[int]] = defaultdict(set)
+    for kind, rule in rules.items():
+        for below in _below(rule, rules):
+            above[below].add(kind)
+    ahead = list(rules)
+    while ahead:
+        kind = ahead.pop()
+        for higher in above[kind]:
+            if not found[kind] <= found[higher]:
+                found[higher] |= found[kind]
+                ahead.append(higher)
+    return found

@@ -1,0 +1,57 @@
+"""Who asks, put in numbers, and what a model can be asked."""
+
+import msgspec
+
+from tenantry.access.errors import AccessError
+from tenantry.access.graph import RELATION_MASK, Overlay
+from tenantry.access.plan import Plan, Rule
+from tenantry.access.tuples import Subject, TupleKey
+
+
+class Seeker(msgspec.Struct, frozen=True):
+    """The subject of a question: its node, its kind, and the node of the wildcard that covers it.
+
+    `everybody` is zero where nothing covers the subject: a userset, or a wildcard itself.
+    """
+
+    node: int
+    kind: int
+    everybody: int
+
+    @property
+    def userset(self) -> bool:
+        """Whether it is a userset, which has the relation that it is, and which no rule's `reach` speaks of."""
+        return self.node & RELATION_MASK != 0
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """What is sought: the node of an object with a relation, and that relation's rule."""
+
+    node: int
+    rule: Rule
+
+
+def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
+    """The subject and the object of a question that the model can be asked.
+
+    Raises:
+        AccessError: `validation_error`, whatever was wrong, as OpenFGA has it.
+    """
+    try:
+        return plan.vocabulary.check_subject(key.user), plan.vocabulary.check_object(key.object, key.relation)
+    except AccessError as error:
+        raise AccessError(error.message, hint=error.hint) from error
+
+
+def seeker_of(view: Overlay, subject: Subject) -> Seeker:
+    """The subject in numbers."""
+    node = view.subject(subject)
+    if subject.wildcard or subject.relation:
+        return Seeker(node, view.kind_of(node), 0)
+    return Seeker(node, view.kind_of(node), view.subject(Subject(subject.type, "*")))
+
+
+def goal_of(plan: Plan, view: Overlay, object_: Subject, relation: str) -> Goal:
+    """The relation to the object, in numbers."""
+    node = view.subject(msgspec.structs.replace(object_, relation=relation))
+    return Goal(node, plan.rules[view.kind_of(node)])
