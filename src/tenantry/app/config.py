@@ -16,6 +16,8 @@ import msgspec
 from tenantry.core.errors import Invalid
 from tenantry.store import Database, PostgresUrls
 
+PORT_MAX = 65_535
+
 
 class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the data lies: either `file`, or the connection strings of PostgreSQL's roles."""
@@ -68,6 +70,25 @@ class RootKeyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token."""
 
 
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the server is reached. Whatever ends TLS stands in front of it."""
+
+    listen: str = "127.0.0.1:8080"
+    """The address and port to listen on, such as `0.0.0.0:8080` or `[::1]:8080`; port 0 takes a free one."""
+
+    def address(self) -> tuple[str, int]:
+        """Address and port.
+
+        Raises:
+            Invalid: there is no address, or the port is no number up to 65535.
+        """
+        host, _, port = self.listen.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+            raise Invalid(f"http.listen is no address and port: {self.listen}.", hint="Write it as 127.0.0.1:8080.")
+        return host, int(port)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node must be told."""
 
@@ -82,6 +103,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     root_key: RootKeyConfig = RootKeyConfig()
     """Where the root key is."""
+
+    http: HttpConfig = HttpConfig()
+    """How the server is reached."""
 
     development: bool = False
     """Admit an http issuer on loopback, and a PostgreSQL that may lose what it acknowledged. Nothing else is relaxed."""

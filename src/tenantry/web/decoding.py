@@ -3,6 +3,7 @@
 Everything is bounded before it is built: the edge caps the bytes, this file the depth, the numbers and the count of fields.
 """
 
+import functools
 import json
 import math
 import re
@@ -95,7 +96,7 @@ def _from_pairs(kind: type[msgspec.Struct], encoded: bytes, route: Route) -> msg
         raise Malformed("The parameters are no UTF-8.") from error
     except ValueError as error:
         raise TooLarge(f"There may be at most {route.limits.fields} parameters.") from error
-    lists = {field.encode_name for field in msgspec.structs.fields(kind) if _is_list(field.type)}
+    lists = _lists(kind)
     given: dict[str, Any] = {}
     for name, value in pairs:
         if name in lists:
@@ -110,8 +111,12 @@ def _from_pairs(kind: type[msgspec.Struct], encoded: bytes, route: Route) -> msg
         raise Invalid(f"{error}.", hint="See /openapi.json for what is expected.") from error
 
 
-def _is_list(kind: Any) -> bool:
-    return isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.ListType | msgspec.inspect.VarTupleType)
+@functools.cache
+def _lists(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields that may have several values."""
+    several = (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)
+    fields = msgspec.structs.fields(kind)
+    return frozenset(f.encode_name for f in fields if isinstance(msgspec.inspect.type_info(f.type), several))
 
 
 def _check_depth(body: bytes, most: int) -> None:

@@ -37,5 +37,3 @@ class TooSlow(Invalid):
 
     code = "too_slow"
     sentence = "The body did not arrive in time."
-
-
