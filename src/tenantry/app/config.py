@@ -16,8 +16,6 @@ import msgspec
 from tenantry.core.errors import Invalid
 from tenantry.store import Database, PostgresUrls
 
-PORT_MAX = 65_535
-
 
 class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the data lies: either `file`, or the connection strings of PostgreSQL's roles."""
@@ -76,17 +74,8 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8080"
     """The address and port to listen on, such as `0.0.0.0:8080` or `[::1]:8080`; port 0 takes a free one."""
 
-    def address(self) -> tuple[str, int]:
-        """Address and port.
-
-        Raises:
-            Invalid: there is no address, or the port is no number up to 65535.
-        """
-        host, _, port = self.listen.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
-            raise Invalid(f"http.listen is no address and port: {self.listen}.", hint="Write it as 127.0.0.1:8080.")
-        return host, int(port)
+    inside: str = ""
+    """A second address and port, for operators alone: `/metrics` is answered there, and on the socket beside a SQLite file."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""The edge: the ASGI application. It finds the route, admits the caller, decodes, calls, encodes, and says refusals in the dialect of the route.
+"""The edge: the ASGI application. It finds the route, admits the caller, decodes, calls, encodes, and says refusals in the route's dialect.
 
 Checks come in this order: the table, the count of what is under way, the caller, the body. A refusal costs no more than what was done
 before it.
@@ -6,7 +6,7 @@ before it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any
 
 import msgspec
@@ -19,11 +19,11 @@ from structlog.typing import FilteringBoundLogger
 
 from tenantry.app.dialects import refusal
 from tenantry.core.clock import Clock
-from tenantry.core.errors import TenantryError, TooLarge, Unavailable
+from tenantry.core.errors import NotFound, TenantryError, TooLarge, Unavailable
 from tenantry.core.ids import IdSource
 from tenantry.core.principal import Principal
 from tenantry.journal import Journal, Origin
-from tenantry.web import PUBLIC, Call, Dialect, Raw, Route, Table
+from tenantry.web import INSIDE, PUBLIC, Call, Dialect, Raw, Route, Table
 from tenantry.web.decoding import body_value, path_values, query_values
 from tenantry.web.refusals import Malformed, TooSlow, Unauthenticated, WrongMedia
 
@@ -34,6 +34,10 @@ REQUEST_ID = "X-Request-Id"
 UNKNOWN = "none"
 """What log and metrics call the route of a request that no route has."""
 
+LOCAL = None
+"""The port, as it were, of the socket beside the database."""
+
+_NOWHERE = -1
 _ONCE = ("host", "content-type", "content-encoding", "authorization", "cookie")
 
 
@@ -93,7 +97,9 @@ class Edge:
         admit: Admit,
         log: FilteringBoundLogger,
         answered: Callable[[str, str, int, float], None],
+        inside: Container[int | None],
     ) -> None:
+        """`inside` are the ports of the listeners that are for operators alone."""
         self._table = table
         self._journal = journal
         self._clock = clock
@@ -102,6 +108,7 @@ class Edge:
         self._admit = admit
         self._log = log
         self._answered = answered
+        self._inside = inside
         self._headers = security_headers(issuer)
         self.under_way = 0
 
@@ -139,6 +146,9 @@ class Edge:
     async def _answer(self, request: Request, served: _Served) -> Any:
         scope = request.scope
         route, values = self._table.find(scope["method"], scope["raw_path"])
+        arrived = scope["server"][1] if scope["server"] else _NOWHERE
+        if route.permission is INSIDE and arrived not in self._inside:
+            raise NotFound
         served.route = route
         _check_headers(request)
         if self.under_way > UNDER_WAY_MAX and not route.limits.urgent:
@@ -146,9 +156,8 @@ class Edge:
         typed = path_values(route, values)
         address = request.client.host if request.client else ""
         caller = None
-        if route.permission is not PUBLIC:
-            local = scope["server"] is not None and scope["server"][1] is None
-            caller = await self._admit(Asked(route, typed, request.headers, address, local))
+        if route.permission not in (PUBLIC, INSIDE):
+            caller = await self._admit(Asked(route, typed, request.headers, address, arrived is LOCAL))
             served.caller = caller.id
         query = query_values(route, scope["query_string"])
         body = body_value(route, request.headers.get("content-type", ""), await _read(request, route))

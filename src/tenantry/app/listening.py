@@ -1,4 +1,4 @@
-"""Where a server listens: the address of the configuration and, on SQLite, a socket beside the file for whoever may read the file.
+"""Where a server listens: the address of the configuration, a second one for operators and, on SQLite, a socket beside the file.
 
 Nobody but the server's own user can open that socket (0600), so the commands of an operator prove themselves by it.
 """
@@ -11,12 +11,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import msgspec
+
 from tenantry.app.config import Config
+from tenantry.app.edge import LOCAL
 from tenantry.core.errors import Invalid, Unsafe
 
 BACKLOG = 2_048
+PORT_MAX = 65_535
 FILES_WANTED = 8_192
 """Open files: connections, and what the node itself needs."""
+
+
+class Listening(msgspec.Struct, frozen=True, eq=False):
+    """Open sockets, their addresses as a person would write them, and the ports that are for operators alone."""
+
+    sockets: list[socket.socket]
+    names: list[str]
+    inside: set[int | None]
 
 
 def beside(database: Path) -> Path:
@@ -25,42 +37,50 @@ def beside(database: Path) -> Path:
 
 
 @contextmanager
-def listening(config: Config) -> Iterator[tuple[list[socket.socket], list[str]]]:
-    """Listen for the block; the sockets, and their addresses as a person would write them. The caller holds the database.
+def listening(config: Config) -> Iterator[Listening]:
+    """Listen for the block. The caller holds the database.
 
     Raises:
-        Invalid: the address cannot be had.
+        Invalid: an address cannot be had.
         Unsafe: something that is no socket lies where the socket belongs, or its path is too long for one.
     """
     _raise_files()
+    at = Listening([], [], set())
     with ExitStack() as opened:
-        tcp, address = _tcp(config)
-        opened.enter_context(tcp)
-        sockets, names = [tcp], [address]
+        for key, given in (("http.listen", config.http.listen), ("http.inside", config.http.inside)):
+            if given:
+                server = opened.enter_context(_tcp(key, given))
+                port = server.getsockname()[1]
+                if key == "http.inside":
+                    at.inside.add(port)
+                at.sockets.append(server)
+                at.names.append(f"http://{given.rpartition(':')[0]}:{port}")
         if config.database.file:
             path = beside(Path(config.database.file).absolute())
-            sockets.append(opened.enter_context(_local(path)))
+            at.sockets.append(opened.enter_context(_local(path)))
             opened.callback(path.unlink, missing_ok=True)
-            names.append(str(path))
-        yield sockets, names
+            at.inside.add(LOCAL)
+            at.names.append(str(path))
+        yield at
 
 
-def _tcp(config: Config) -> tuple[socket.socket, str]:
-    host, port = config.http.address()
+def _tcp(key: str, given: str) -> socket.socket:
+    host, _, port = given.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+        raise Invalid(f"{key} is no address and port: {given}.", hint="Write it as 127.0.0.1:8080.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        server = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Invalid(
-            f"Cannot listen on {config.http.listen}: {error.strerror or error}.",
-            hint="Another server may be there. Change http.listen.",
+            f"Cannot listen on {given}: {error.strerror or error}.",
+            hint=f"Another server may be there. Change {key}.",
         ) from error
-    bound = server.getsockname()[1]
-    return server, f"http://[{host}]:{bound}" if family is socket.AF_INET6 else f"http://{host}:{bound}"
 
 
 def _local(path: Path) -> socket.socket:
-    """The socket, which nobody could open even for a moment before it is ours."""
+    """The socket, which nobody else could open even for a moment."""
     if os.path.lexists(path):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise Unsafe(f"{path} is no socket.", hint="Move it away.")

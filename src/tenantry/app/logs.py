@@ -54,6 +54,10 @@ class Sink:
         """Lines that found the queue full, or could not be written."""
         return self._refused + self._unwritten
 
+    def settle(self) -> None:
+        """Wait until every line taken so far is written."""
+        self._lines.join()
+
     def close(self) -> None:
         """Write what waits, unless nobody reads it for `CLOSE_S`."""
         try:
@@ -69,6 +73,8 @@ class Sink:
                 self._stream.flush()
             except (OSError, ValueError):  # a full disk, a reader that is gone, a stream that was closed
                 self._unwritten += 1
+            finally:
+                self._lines.task_done()
 
 
 class _Lines:

@@ -8,7 +8,7 @@ import msgspec
 
 from tenantry import __version__
 from tenantry.app.dialects import BODIES
-from tenantry.web import PUBLIC, Raw, Route
+from tenantry.web import INSIDE, PUBLIC, Raw, Route
 
 _Schemas = dict[Any, dict[str, Any]]
 _REFERENCE = "#/components/schemas/{name}"
@@ -54,7 +54,7 @@ def _operation(route: Route, schema_of: _Schemas) -> dict[str, Any]:
     if description.strip():
         operation["description"] = inspect.cleandoc(description)
     operation["x-permission"] = route.permission.name
-    operation["security"] = [] if route.permission is PUBLIC else [{"bearer": []}]
+    operation["security"] = [] if route.permission in (PUBLIC, INSIDE) else [{"bearer": []}]
     if parameters := [*_path(route, schema_of), *_query(route, schema_of)]:
         operation["parameters"] = parameters
     if route.body:

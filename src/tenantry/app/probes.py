@@ -9,7 +9,7 @@ from tenantry.app.dialects import face_of
 from tenantry.app.health import Health
 from tenantry.core.errors import NotFound, TenantryError, Unavailable
 from tenantry.core.limits import CLOCK_SKEW_MS
-from tenantry.web import PUBLIC, Call, Limits, Raw, Route, route
+from tenantry.web import INSIDE, PUBLIC, Call, Limits, Raw, Route, route
 
 URGENT = Limits(urgent=True)
 
@@ -46,7 +46,7 @@ def probes(
     exposition: Callable[[], Raw],
     interface: Callable[[], dict[str, Any]],
 ) -> tuple[Route, ...]:
-    """The public routes of a server."""
+    """The routes that every server has."""
 
     @route("GET", "/health/live", PUBLIC, limits=URGENT)
     async def live(_: Call) -> Live:
@@ -65,7 +65,7 @@ def probes(
             raise NotReady(f"This node is not ready: {', '.join(causes)}.", hint="Ask another node.")
         return Ready()
 
-    @route("GET", "/metrics", PUBLIC, limits=URGENT)
+    @route("GET", "/metrics", INSIDE, limits=URGENT)
     async def metrics(_: Call) -> Raw:
         """The measures of this node, for Prometheus."""
         return exposition()

@@ -7,7 +7,7 @@ connection and finishes what is under way; the node closes last. SIGINT, from a 
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -72,12 +72,13 @@ async def serve(
     config: Config,
     sink: Sink,
     log: FilteringBoundLogger,
+    ending: Ending,
     *,
     routes: Callable[[Node], tuple[Route, ...]] = lambda _: (),
     admit: Admit = admit_nobody,
     on_listening: Callable[[list[str]], None],
 ) -> None:
-    """Serve until a signal comes; what is under way has then ended.
+    """Serve until it is told to end; what is under way has then ended.
 
     `routes` are the rooms' own; `on_listening` hears the addresses once requests are answered.
 
@@ -85,9 +86,8 @@ async def serve(
         Invalid: it cannot listen where it is told to.
         Unavailable: the node had to end.
     """
-    ending = Ending()
-    edge = assemble(node, config, sink, log, ending, routes(node), admit)
-    with listening(config) as (sockets, names), _signals(ending), _libraries(log):
+    with listening(config) as at, _libraries(log):
+        edge = assemble(node, config, sink, log, ending, routes(node), admit, at.inside)
         server = _Server(
             uvicorn.Config(
                 edge.application(),
@@ -103,10 +103,10 @@ async def serve(
             )
         )
         async with asyncio.TaskGroup() as running:
-            running.create_task(server.serve(sockets))
+            running.create_task(server.serve(at.sockets))
             broken = running.create_task(node.ended.wait())
             told = running.create_task(ending.wait())
-            on_listening(names)
+            on_listening(at.names)
             await asyncio.wait({broken, told}, return_when=asyncio.FIRST_COMPLETED)
             ending.told.set()
             server.should_exit = True
@@ -126,6 +126,7 @@ def assemble(
     ending: Ending,
     routes: tuple[Route, ...],
     admit: Admit,
+    inside: Container[int | None],
 ) -> Edge:
     """The edge of a node, with the routes that every server has and those of its rooms."""
     metrics = Metrics(node, sink, lambda: edge.under_way)
@@ -141,6 +142,7 @@ def assemble(
         admit=admit,
         log=log,
         answered=metrics.answered,
+        inside=inside,
     )
     return edge
 
@@ -151,13 +153,14 @@ def _protocol(issuer: str) -> type[LimitedProtocol]:
 
 
 @contextmanager
-def _signals(ending: Ending) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
+def signals() -> Iterator[Ending]:
+    """What SIGTERM and SIGINT tell, for the block."""
+    ending, loop = Ending(), asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         loop.add_signal_handler(number, ending.tell, number)
     try:
-        yield
+        yield ending
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)

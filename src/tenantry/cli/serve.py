@@ -1,5 +1,6 @@
 """`tenantry serve`: one node, answering over HTTP until it is told to end."""
 
+import resource
 import sys
 
 import msgspec
@@ -11,6 +12,7 @@ from tenantry.app.config import Config, load
 from tenantry.app.logs import Sink, logger
 from tenantry.app.node import Node, open_node
 from tenantry.app.serving import serve as serve_node
+from tenantry.app.serving import signals
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
 from tenantry.core.clock import SystemClock
 
@@ -30,6 +32,7 @@ def serve(*, config: ConfigPath = DEFAULT_CONFIG, json: AsJson = False) -> None:
     It listens where `http.listen` says and, on SQLite, on a socket of mode 0600 beside the file. Says so on stdout, once requests
     are answered, and logs to stderr: JSON to a pipe or with `--json`, else for a person.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no memory, and so no key, on the disk
     uvloop.run(_serve(load(config), as_json=json))
 
 
@@ -37,10 +40,16 @@ async def _serve(config: Config, *, as_json: bool) -> None:
     sink = Sink(sys.stderr)
     log = logger(sink, SystemClock(), readable=sys.stderr.isatty() and not as_json)
     try:
-        async with open_node(config) as node:
-            await serve_node(
-                node, config, sink, log, on_listening=lambda names: _say(node, config, names, as_json=as_json)
-            )
+        with signals() as ending:
+            async with open_node(config) as node:
+                await serve_node(
+                    node,
+                    config,
+                    sink,
+                    log,
+                    ending,
+                    on_listening=lambda names: _say(node, config, names, as_json=as_json),
+                )
         log.info("stopped", node=node.id)
     finally:
         sink.close()

@@ -13,11 +13,13 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tenantry.core.errors import Invalid, NotFound, TooLarge
-from tenantry.web.refusals import Malformed, WrongMedia
+from tenantry.web.refusals import Malformed, TokenInUrl, WrongMedia
 from tenantry.web.route import Dialect, Media, Route
 
 INTEGER_MAX = 2**53 - 1
 """What every reader of JSON takes for the same number (RFC 7493, 2.2)."""
+
+_TOKEN = re.compile(rb"(?:^|&)(?:access_token|refresh_token|client_secret|client_assertion|password|api_key)=")
 
 # A string that never ends is taken whole, and possessively: no input makes this look at a byte twice.
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -42,9 +44,12 @@ def query_values(route: Route, query: bytes) -> msgspec.Struct | None:
     """The query in its type.
 
     Raises:
+        TokenInUrl: it holds a credential (RFC 6750, 5.3).
         Malformed: it cannot be read, or gives a parameter twice.
         Invalid: the route takes none, a value is not of its type, one is missing or unknown.
     """
+    if _TOKEN.search(query):
+        raise TokenInUrl
     if route.query is None:
         if query and route.dialect is Dialect.PROBLEM:
             raise Invalid("This address takes no query.")

@@ -32,6 +32,13 @@ class Malformed(Invalid):
     code = "malformed"
 
 
+class TokenInUrl(Malformed):
+    """A credential stands in the address, where proxies and browsers keep it."""
+
+    code = "token_in_url"
+    sentence = "A credential never belongs into an address: treat this one as leaked, and end it."
+
+
 class TooSlow(Invalid):
     """The body did not arrive in time (RFC 9110, 15.5.9)."""
 

@@ -33,6 +33,9 @@ class Permission(msgspec.Struct, frozen=True):
 PUBLIC = Permission("public", writes=False)
 """Anybody may, without proving anything. Said at the route, never meant by silence."""
 
+INSIDE = Permission("inside", writes=False)
+"""Whoever reaches a listener that is for operators alone; on any other the route does not exist."""
+
 
 class Dialect(enum.Enum):
     """How a route says its errors."""
