@@ -307,7 +307,11 @@ async def test_each_request_is_one_line_with_its_id_route_status_and_caller(serv
     answer = await server.client.get(f"/v1/entries/{UNKNOWN}", headers=ann.headers)
     line = server.log()[-1]
     assert line["request"] == answer.headers["X-Request-Id"]
-    assert (line["route"], line["status"], line["caller"]) == ("/v1/entries/{entry_id}", 404, server.known["tok-ann"].id)
+    assert (line["route"], line["status"], line["caller"]) == (
+        "/v1/entries/{entry_id}",
+        404,
+        server.known["tok-ann"].id,
+    )
     assert UNKNOWN not in server.said.getvalue()
 
 

@@ -30,6 +30,9 @@ from tenantry.web.refusals import Malformed, TooSlow, Unauthenticated, WrongMedi
 UNDER_WAY_MAX = 1_024
 """Requests answered at one time; more are told to come back."""
 
+FULL_MS = 3_000
+"""When those come back who found the node full: between this and twice as long, so that they do not all come at once."""
+
 REQUEST_ID = "X-Request-Id"
 UNKNOWN = "none"
 """What log and metrics call the route of a request that no route has."""
@@ -152,7 +155,11 @@ class Edge:
         served.route = route
         _check_headers(request)
         if self.under_way > UNDER_WAY_MAX and not route.limits.urgent:
-            raise Unavailable("This node is answering as many requests as it can.", hint="Come back a little later.")
+            raise Unavailable(
+                "This node is answering as many requests as it can.",
+                hint="Come back a little later.",
+                retry_after_ms=FULL_MS,
+            )
         typed = path_values(route, values)
         address = request.client.host if request.client else ""
         caller = None
