@@ -3,6 +3,8 @@
 import io
 import os
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -50,6 +52,19 @@ def test_sup_02_what_looks_like_a_credential_is_masked_at_the_sink(
 def test_what_is_shown_to_a_person_cannot_move_the_cursor(clock: ManualClock) -> None:
     assert "\x1b[2J" not in logged(clock, readable=True, why="a\x1b[2Jb\nfake line")
     assert len(logged(clock, readable=True, why="a\x1b[2Jb\nfake line").splitlines()) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk to write to")
+def test_ops_27_a_log_on_a_full_disk_is_counted_and_holds_nobody_up(clock: ManualClock) -> None:
+    """OPS-27: the disk of the log is full: nothing is raised, and what could not be written is counted."""
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - closing it raises what could not be written
+    sink = Sink(full)
+    logger(sink, clock, readable=False).info("event")
+    sink.settle()
+    assert sink.dropped == 1
+    sink.close()
+    with suppress(OSError):
+        full.close()
 
 
 def test_ops_27_a_log_that_nobody_reads_holds_nobody_up_and_counts_what_it_drops(clock: ManualClock) -> None:
