@@ -30,7 +30,7 @@ EntryId = Annotated[str, msgspec.Meta(pattern="^ledger_[0-9A-HJKMNP-TV-Z]{26}$",
 class NewEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An entry to add."""
 
-    account: str
+    account: Annotated[str, msgspec.Meta(pattern="^[ -~]*(?!\n)$")]
     amount: int
     tags: dict[str, Any] = {}
 
@@ -45,7 +45,7 @@ class Many(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Form(msgspec.Struct, frozen=True):
     """What a client of OAuth sends; what is unknown is ignored."""
 
-    grant_type: str
+    grant_type: Annotated[str, msgspec.Meta(min_length=1)]
     scope: str = ""
 
 

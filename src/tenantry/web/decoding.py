@@ -92,7 +92,7 @@ def _media(content_type: str) -> str:
 
 
 def _from_pairs(kind: type[msgspec.Struct], encoded: bytes, route: Route) -> msgspec.Struct:
-    """A query or form in its type. A parameter may come twice only where its type is a list."""
+    """A query or form in its type. A parameter may come twice only where its type is a list; unknown ones are ignored where that is so."""
     try:
         pairs = parse_qsl(
             encoded.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=route.limits.fields
@@ -101,10 +101,12 @@ def _from_pairs(kind: type[msgspec.Struct], encoded: bytes, route: Route) -> msg
         raise Malformed("The parameters are no UTF-8.") from error
     except ValueError as error:
         raise TooLarge(f"There may be at most {route.limits.fields} parameters.") from error
-    lists = _lists(kind)
+    several = _several(kind)
     given: dict[str, Any] = {}
     for name, value in pairs:
-        if name in lists:
+        if name not in several and not kind.__struct_config__.forbid_unknown_fields:
+            continue
+        if several.get(name):
             given.setdefault(name, []).append(value)
         elif name in given:
             raise Malformed("A parameter is given twice.")
@@ -117,11 +119,11 @@ def _from_pairs(kind: type[msgspec.Struct], encoded: bytes, route: Route) -> msg
 
 
 @functools.cache
-def _lists(kind: type[msgspec.Struct]) -> frozenset[str]:
-    """The fields that may have several values."""
-    several = (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)
+def _several(kind: type[msgspec.Struct]) -> dict[str, bool]:
+    """The fields of a type, and whether each may have several values."""
+    lists = (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)
     fields = msgspec.structs.fields(kind)
-    return frozenset(f.encode_name for f in fields if isinstance(msgspec.inspect.type_info(f.type), several))
+    return {field.encode_name: isinstance(msgspec.inspect.type_info(field.type), lists) for field in fields}
 
 
 def _check_depth(body: bytes, most: int) -> None:
