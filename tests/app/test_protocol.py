@@ -1,11 +1,13 @@
 """Raw bytes on a connection: what is no HTTP, too large, too slow or too much is answered and closed; others are served meanwhile."""
 
 import asyncio
+import signal
 
 import pytest
 
 from tenantry.app import protocol
-from tests.stand.http import Served
+from tests.app.conftest import Caller
+from tests.stand.http import BIG_BYTES, Served
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
@@ -116,6 +118,22 @@ async def test_pro_10_a_connection_too_many_takes_the_place_of_an_idle_one(
             closed += len(ended)
     for _, writer in idle:
         writer.close()
+
+
+async def test_pro_10_a_client_that_does_not_read_its_answer_is_given_up(
+    server: Served, ann: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PRO-10: an answer larger than all buffers, to a client that reads nothing, does not keep the connection; who reads gets all of it."""
+    assert len((await server.client.get("/v1/big", headers=ann.headers)).content) == BIG_BYTES
+    monkeypatch.setattr(protocol, "SEND_S", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1_024)
+    writer.write(
+        b"GET /v1/big HTTP/1.1\r\nHost: x\r\nAuthorization: " + ann.headers["Authorization"].encode() + b"\r\n\r\n"
+    )
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    server.ending.tell(signal.SIGINT)
+    await server.ended()  # which waits for every connection
+    writer.transport.abort()
 
 
 @pytest.mark.parametrize(

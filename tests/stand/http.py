@@ -19,11 +19,12 @@ from tenantry.app.serving import Ending, serve
 from tenantry.cli.demo import ledger
 from tenantry.core.errors import Denied
 from tenantry.core.principal import Principal
-from tenantry.web import Call, Dialect, Limits, Media, Permission, Route, route
+from tenantry.web import Call, Dialect, Limits, Media, Permission, Raw, Route, route
 from tenantry.web.refusals import Unauthenticated
 
 READ = Permission("ledger.read", writes=False)
 WRITE = Permission("ledger.write", writes=True)
+BIG_BYTES = 32 << 20
 EntryId = Annotated[str, msgspec.Meta(pattern="^ledger_[0-9A-HJKMNP-TV-Z]{26}$", max_length=33)]
 
 
@@ -122,9 +123,14 @@ def ledger_routes(gate: Gate) -> tuple[Route, ...]:
         """A user, or not."""
         return await call.reads.one(ledger.ENTRY, id=user_id)
 
+    @route("GET", "/v1/big", READ)
+    async def big(_: Call) -> Raw:
+        """More than all buffers hold."""
+        return Raw(bytes(BIG_BYTES), "application/octet-stream")
+
     return (
         *(add_entry, get_entry, list_entries, correct_entry, delete_entry),
-        *(sneaky, broken, slow, token, scim_user),
+        *(sneaky, broken, slow, token, scim_user, big),
     )
 
 

@@ -45,7 +45,7 @@ FACES: tuple[tuple[type[TenantryError], Face], ...] = (
     (NotAllowed, Face(405, "invalid_request")),
     (NotFound, Face(404, "invalid_request")),
     (Conflict, Face(409, "invalid_request")),
-    (TooLarge, Face(413, "invalid_request", "tooMany")),
+    (TooLarge, Face(413, "invalid_request")),
     (WrongMedia, Face(415, "invalid_request", "invalidSyntax")),
     (TooSlow, Face(408, "invalid_request")),
     (Malformed, Face(400, "invalid_request", "invalidSyntax")),
@@ -124,7 +124,9 @@ def _headers(error: TenantryError, face: Face, dialect: Dialect) -> dict[str, st
     if isinstance(error, NotAllowed):
         return {"Allow": ", ".join(error.allowed)}
     if face.status == 401:
-        return {"WWW-Authenticate": "Basic" if dialect is Dialect.OAUTH else "Bearer"}
+        why = ', error="invalid_token"' if isinstance(error, Ended) else ""  # RFC 6750, 3.1
+        scheme = 'Basic realm="tenantry"' if dialect is Dialect.OAUTH else f'Bearer realm="tenantry"{why}'
+        return {"WWW-Authenticate": scheme}
     return {}
 
 

@@ -33,6 +33,9 @@ UNDER_WAY_MAX = 1_024
 FULL_MS = 3_000
 """When those come back who found the node full: between this and twice as long, so that they do not all come at once."""
 
+CLIENT_GONE = 499
+"""What log and metrics say of a request whose client went before its body was whole; it is never sent."""
+
 REQUEST_ID = "X-Request-Id"
 UNKNOWN = "none"
 """What log and metrics call the route of a request that no route has."""
@@ -131,7 +134,7 @@ class Edge:
             served.status = response.status_code
             await response(scope, receive, send)
         except ClientDisconnect:
-            served.status, served.code = 499, "client_gone"
+            served.status, served.code = CLIENT_GONE, "client_gone"
         finally:
             self.under_way -= 1
             self._tell(request, served, self._clock.boottime() - began)

@@ -71,12 +71,15 @@ def _tcp(key: str, given: str) -> socket.socket:
         raise Invalid(f"{key} is no address and port: {given}.", hint="Write it as 127.0.0.1:8080.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        server = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Invalid(
             f"Cannot listen on {given}: {error.strerror or error}.",
             hint=f"Another server may be there. Change {key}.",
         ) from error
+    # Connections inherit it. Not every event loop sets it by itself, and then an answer waits 40 ms for its own head to be acknowledged.
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return server
 
 
 def _local(path: Path) -> socket.socket:

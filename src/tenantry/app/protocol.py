@@ -24,6 +24,11 @@ AHEAD_MAX = 16
 CONNECTIONS_MAX = 4_096
 
 
+SEND_S = 30.0
+SEND_MIN_BYTES = 65_536
+"""What a client must take of an answer that waits for it, in each `SEND_S`."""
+
+
 class _Refused(ValueError):
     """Ends the parser, which then asks for an answer."""
 
@@ -34,6 +39,7 @@ class LimitedProtocol(HttpToolsProtocol):
     answer_headers: ClassVar[Mapping[str, str]] = {}
     """What its own answers carry besides; set once, where the server is put together."""
 
+    _unread: asyncio.TimerHandle | None = None
     _deadline: asyncio.TimerHandle | None = None
     _head_open = False
     """Whether the head of a request has begun and not ended."""
@@ -55,6 +61,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._stop_waiting()
+        self._stop_sending()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -65,6 +72,16 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head_open and self._held_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
             self._refuse(431, "The head of the request is too large.")
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`: the client reads slower than it is written to."""
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        super().resume_writing()
+        self._stop_sending()
 
     def on_message_begin(self) -> None:
         """See httptools."""
@@ -114,6 +131,21 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _wait_for_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(SEND_S, self._on_slow_reader, waiting)
+
+    def _on_slow_reader(self, before: int) -> None:
+        if before - self.transport.get_write_buffer_size() < SEND_MIN_BYTES:
+            self.transport.abort()
+        else:
+            self._wait_for_reader()
+
+    def _stop_sending(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _on_slow_head(self) -> None:
         if self._head_open and self.idle:

@@ -80,7 +80,7 @@ async def serve(
 ) -> None:
     """Serve until it is told to end; what is under way has then ended.
 
-    `routes` are the rooms' own; `on_listening` hears the addresses once requests are answered.
+    `routes` are the rooms' own; `on_listening` hears the addresses once they can be connected to.
 
     Raises:
         Invalid: it cannot listen where it is told to.
@@ -102,11 +102,11 @@ async def serve(
                 timeout_graceful_shutdown=FINISH_S,
             )
         )
+        on_listening(at.names)  # whoever connects waits for the next lines
         async with asyncio.TaskGroup() as running:
             running.create_task(server.serve(at.sockets))
             broken = running.create_task(node.ended.wait())
             told = running.create_task(ending.wait())
-            on_listening(at.names)
             await asyncio.wait({broken, told}, return_when=asyncio.FIRST_COMPLETED)
             ending.told.set()
             server.should_exit = True
