@@ -97,7 +97,7 @@ def logger(sink: Sink, clock: Clock, *, readable: bool) -> FilteringBoundLogger:
         processors.append(_as_json)
     return structlog.wrap_logger(
         _Lines(sink), processors=processors, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
-    )
+    ).bind()  # put together once, not at each line
 
 
 class Libraries(logging.Handler):
