@@ -68,6 +68,16 @@ class RootKeyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token."""
 
 
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the server is reached. Whatever ends TLS stands in front of it."""
+
+    listen: str = "127.0.0.1:8080"
+    """The address and port to listen on, such as `0.0.0.0:8080` or `[::1]:8080`; port 0 takes a free one."""
+
+    inside: str = ""
+    """A second address and port, for operators alone: `/metrics` is answered there, and on the socket beside a SQLite file."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node must be told."""
 
@@ -82,6 +92,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     root_key: RootKeyConfig = RootKeyConfig()
     """Where the root key is."""
+
+    http: HttpConfig = HttpConfig()
+    """How the server is reached."""
 
     development: bool = False
     """Admit an http issuer on loopback, and a PostgreSQL that may lose what it acknowledged. Nothing else is relaxed."""

@@ -50,6 +50,7 @@ app = App(
 )
 audit = App(name="audit", help="Take an organization's log out, and verify what was taken out.")
 app.command("tenantry.cli.init:init", name="init")
+app.command("tenantry.cli.serve:serve", name="serve")
 app.command("tenantry.cli.doctor:doctor", name="doctor")
 app.command("tenantry.cli.confirm:confirm", name="confirm")
 app.command(audit)

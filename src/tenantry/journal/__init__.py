@@ -9,7 +9,7 @@ from tenantry.journal.duties import Duties, Duty, NotOurs
 from tenantry.journal.event import Event, Origin, Personal, Target, Text
 from tenantry.journal.follow import Follower, Following, Recorder
 from tenantry.journal.incarnation import Incarnation, check_in, confirm, foresee, found, join
-from tenantry.journal.journal import Journal, Reads
+from tenantry.journal.journal import Journal, Reads, retried
 from tenantry.journal.lease import Lease
 from tenantry.journal.mark import Destruction, DestructionList, Marking
 from tenantry.journal.pulse import Pulse
@@ -51,4 +51,5 @@ __all__ = [
     "foresee",
     "found",
     "join",
+    "retried",
 ]

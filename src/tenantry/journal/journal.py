@@ -1,6 +1,7 @@
 """The journal: the one way to write. `begin` collects a write set and sends it; `run` reads again and retries what only collided."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tenantry.core.clock import Clock
@@ -121,16 +122,7 @@ class Journal:
         Raises:
             Conflict: somebody else was faster four times.
         """
-        reads = self.reads(scope)
-        for _ in range(TRIES - 1):
-            try:
-                async with self.begin(scope, actor) as w:
-                    result = await use_case(w, reads, *args, **kwargs)
-            except Conflict:
-                continue
-            return result
-        async with self.begin(scope, actor) as w:
-            return await use_case(w, reads, *args, **kwargs)
+        return await retried(lambda: self.begin(scope, actor), self.reads(scope), use_case, *args, **kwargs)
 
     async def _send(self, w: WriteSet, actor: Principal, origin: Origin) -> None:
         if w.is_empty() and (w.platform is None or w.platform.is_empty()):
@@ -169,3 +161,22 @@ class _Writing:
     async def __aexit__(self, raised: object, *_: object) -> None:
         if raised is None:
             await self._send(self._w, self._actor, self._origin)
+
+
+async def retried(
+    begin: Callable[[], AbstractAsyncContextManager[WriteSet]],
+    reads: Reads,
+    use_case: Callable[Concatenate[WriteSet, Reads, P], Awaitable[T]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Run a use case in write sets that `begin` makes; see `Journal.run`, which does so for an actor and no request."""
+    for _ in range(TRIES - 1):
+        try:
+            async with begin() as w:
+                result = await use_case(w, reads, *args, **kwargs)
+        except Conflict:
+            continue
+        return result
+    async with begin() as w:
+        return await use_case(w, reads, *args, **kwargs)

@@ -1,0 +1,270 @@
+"""The edge: the ASGI application. It finds the route, admits the caller, decodes, calls, encodes, and says refusals in the route's dialect.
+
+Checks come in this order: the table, the count of what is under way, the caller, the body. A refusal costs no more than what was done
+before it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Container, Mapping
+from typing import Any
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
+
+from tenantry.app.dialects import refusal
+from tenantry.core.clock import Clock
+from tenantry.core.errors import NotFound, TenantryError, TooLarge, Unavailable
+from tenantry.core.ids import IdSource
+from tenantry.core.principal import Principal
+from tenantry.journal import Journal, Origin
+from tenantry.web import INSIDE, PUBLIC, Call, Dialect, Raw, Route, Table
+from tenantry.web.decoding import body_value, path_values, query_values
+from tenantry.web.refusals import Malformed, TooSlow, Unauthenticated, WrongMedia
+
+UNDER_WAY_MAX = 1_024
+"""Requests answered at one time; more are told to come back."""
+
+FULL_MS = 3_000
+"""When those come back who found the node full: between this and twice as long, so that they do not all come at once."""
+
+CLIENT_GONE = 499
+"""What log and metrics say of a request whose client went before its body was whole; it is never sent."""
+
+REQUEST_ID = "X-Request-Id"
+UNKNOWN = "none"
+"""What log and metrics call the route of a request that no route has."""
+
+LOCAL = None
+"""The port, as it were, of the socket beside the database."""
+
+_NOWHERE = -1
+_ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"authorization", b"cookie"})
+
+
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """What is known of a request before its caller is admitted."""
+
+    route: Route
+    values: Mapping[str, Any]
+    """The parameters of its path."""
+
+    headers: Headers
+    address: str
+    """Where the connection comes from, empty on the local socket. No header counts."""
+
+    local: bool
+    """Whether it came by the socket beside the database, which only the server's own user may open."""
+
+
+Admit = Callable[[Asked], Awaitable[Principal]]
+"""Says who calls, once that is proved and its permission held; raises a refusal otherwise."""
+
+
+async def admit_nobody(asked: Asked) -> Principal:
+    """Nobody has a credential while no room gives one.
+
+    Raises:
+        Unauthenticated: always.
+    """
+    raise Unauthenticated(f"{asked.route.method} {asked.route.path} needs a credential.")
+
+
+class _Served(msgspec.Struct):
+    """What becomes of one request; owned by the task that answers it."""
+
+    request: str
+    method: str
+    route: Route | None = None
+    status: int = 500
+    code: str = ""
+    message: str = ""
+    caller: str = ""
+    read: bool = False
+    """Whether the body, if there is one, was taken whole."""
+
+
+class Edge:
+    """Answers requests by a table. `under_way` counts those being answered."""
+
+    def __init__(
+        self,
+        table: Table,
+        journal: Journal,
+        clock: Clock,
+        ids: IdSource,
+        *,
+        issuer: str,
+        admit: Admit,
+        log: FilteringBoundLogger,
+        answered: Callable[[str, str, int, float], None],
+        inside: Container[int | None],
+    ) -> None:
+        """`inside` are the ports of the listeners that are for operators alone."""
+        self._table = table
+        self._journal = journal
+        self._clock = clock
+        self._ids = ids
+        self._issuer = issuer
+        self._admit = admit
+        self._log = log
+        self._answered = answered
+        self._inside = inside
+        self._headers = security_headers(issuer)
+        self.under_way = 0
+
+    def application(self) -> ASGIApp:
+        """The ASGI application: this, and an answer for what nobody foresaw, which the server then logs."""
+        return ServerErrorMiddleware(self, handler=self._on_unforeseen)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        began = self._clock.boottime()
+        request = Request(scope, receive)
+        served = _Served(self._ids.new("request"), scope["method"])
+        scope["tenantry"] = served
+        self.under_way += 1
+        try:
+            response = await self._respond(request, served)
+            served.status = response.status_code
+            await response(scope, receive, send)
+        except ClientDisconnect:
+            served.status, served.code = CLIENT_GONE, "client_gone"
+        finally:
+            self.under_way -= 1
+            self._tell(request, served, self._clock.boottime() - began)
+
+    async def _respond(self, request: Request, served: _Served) -> Response:
+        try:
+            return self._reply(served, await self._answer(request, served))
+        except TenantryError as error:
+            served.code, served.message = error.code, error.message
+            refused = refusal(error, served.route.dialect if served.route else Dialect.PROBLEM, self._issuer)
+            closing = {} if served.read or not _has_body(request) else {"Connection": "close"}
+            headers = {**self._headers, REQUEST_ID: served.request, **refused.headers, **closing}
+            return Response(refused.body, refused.status, headers, refused.media)
+
+    async def _answer(self, request: Request, served: _Served) -> Any:
+        scope = request.scope
+        route, values = self._table.find(scope["method"], scope["raw_path"])
+        arrived = scope["server"][1] if scope["server"] else _NOWHERE
+        if route.permission is INSIDE and arrived not in self._inside:
+            raise NotFound
+        served.route = route
+        _check_headers(request)
+        if self.under_way > UNDER_WAY_MAX and not route.limits.urgent:
+            raise Unavailable(
+                "This node is answering as many requests as it can.",
+                hint="Come back a little later.",
+                retry_after_ms=FULL_MS,
+            )
+        typed = path_values(route, values)
+        address = request.client.host if request.client else ""
+        caller = None
+        if route.permission not in (PUBLIC, INSIDE):
+            caller = await self._admit(Asked(route, typed, request.headers, address, arrived is LOCAL))
+            served.caller = caller.id
+        query = query_values(route, scope["query_string"])
+        body = body_value(route, request.headers.get("content-type", ""), await _read(request, route))
+        served.read = True
+        origin = Origin(request=served.request, network=address)
+        call = Call(self._journal, origin, caller, route.writes)
+        given = {"query": query, "body": body}
+        return await route.run(call, **typed, **{name: value for name, value in given.items() if value is not None})
+
+    def _reply(self, served: _Served, answer: Any) -> Response:
+        assert served.route is not None
+        headers = {**self._headers, REQUEST_ID: served.request}
+        if served.route.answer is None:
+            return Response(None, served.route.status, headers)
+        if isinstance(answer, Raw):
+            return Response(answer.body, served.route.status, headers, answer.media)
+        return Response(msgspec.json.encode(answer), served.route.status, headers, "application/json")
+
+    async def _on_unforeseen(self, request: Request, error: Exception) -> Response:
+        served: _Served = request.scope["tenantry"]
+        error.add_note(served.request)
+        refused = refusal(TenantryError(), served.route.dialect if served.route else Dialect.PROBLEM, self._issuer)
+        headers = {**self._headers, REQUEST_ID: served.request, "Connection": "close"}
+        return Response(refused.body, refused.status, headers, refused.media)
+
+    def _tell(self, request: Request, served: _Served, seconds: float) -> None:
+        route = served.route.path if served.route else UNKNOWN
+        method = served.method if served.route else UNKNOWN
+        self._answered(method, route, served.status, seconds)
+        fields: dict[str, Any] = {
+            "request": served.request,
+            "method": method,
+            "route": route,
+            "status": served.status,
+            "ms": round(seconds * 1000, 1),
+            "address": request.client.host if request.client else "",
+        }
+        if served.caller:
+            fields["caller"] = served.caller
+        if served.code:
+            fields["code"] = served.code
+        if served.status >= 500 and served.message:
+            fields["why"] = served.message
+        self._log.log(logging.ERROR if served.status == 500 else logging.INFO, "request", **fields)
+
+
+def security_headers(issuer: str) -> dict[str, str]:
+    """What every answer carries. A page says for itself what it needs beyond nothing."""
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+    if issuer.startswith("https:"):
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    return headers
+
+
+def _has_body(request: Request) -> bool:
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _check_headers(request: Request) -> None:
+    """Refuse headers that a proxy in front may have read otherwise."""
+    given = [name for name, _ in request.scope["headers"] if name in _ONCE]
+    if len(given) != len(set(given)):
+        raise Malformed(f"One of the headers {', '.join(sorted(name.decode() for name in _ONCE))} is given twice.")
+    if b"host" not in given and request.scope["http_version"] == "1.1":
+        raise Malformed("A request names its host (RFC 9112, 3.2).")
+
+
+async def _read(request: Request, route: Route) -> bytes:
+    """The body, within the limits of its route.
+
+    Raises:
+        TooLarge, TooSlow: it passes one.
+        WrongMedia: it is compressed.
+    """
+    if not _has_body(request):
+        return b""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise WrongMedia("The body must not be compressed.")
+    most = route.limits.body_bytes if route.body is not None else 0
+    said = f"The body may have at most {most} bytes."
+    if int(request.headers.get("content-length", "0")) > most:
+        raise TooLarge(said)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(route.limits.body_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise TooLarge(said)
+    except TimeoutError as error:
+        raise TooSlow from error
+    return bytes(body)

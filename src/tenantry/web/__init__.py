@@ -1,0 +1,10 @@
+"""What a route is: declared whole, held in a table that refuses half declarations, decoded strictly. Knows no room above the journal.
+
+Start with `route`: it makes a `Route` from a function. A room gives a tuple of them, `app/` puts all of them into one `Table`.
+"""
+
+from tenantry.web.call import Call
+from tenantry.web.route import INSIDE, PUBLIC, Dialect, Limits, Media, Permission, Raw, Route, route
+from tenantry.web.table import Table
+
+__all__ = ["INSIDE", "PUBLIC", "Call", "Dialect", "Limits", "Media", "Permission", "Raw", "Route", "Table", "route"]
