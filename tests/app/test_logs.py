@@ -39,6 +39,7 @@ def test_a_line_is_one_object_with_its_time(clock: ManualClock) -> None:
         ("DPoP abcdefgh12345678", "abcdefgh"),
         ("postgresql://app:hunter2@db/x", "hunter2"),
     ],
+    ids=["a secret of ours", "a token", "a bearer", "a proof", "a connection string"],
 )
 @pytest.mark.parametrize("readable", [False, True])
 def test_sup_02_what_looks_like_a_credential_is_masked_at_the_sink(
