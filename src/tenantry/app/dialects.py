@@ -5,7 +5,6 @@ An error has two faces. Whoever called reads its code and sentence; what went wr
 
 import math
 import secrets
-from collections.abc import Callable
 
 import msgspec
 
@@ -16,10 +15,12 @@ from tenantry.core.errors import (
     Ended,
     Invalid,
     NotFound,
+    Stale,
     TenantryError,
     Throttled,
     TooLarge,
     Unavailable,
+    Unknown,
     Upstream,
 )
 from tenantry.web import Dialect
@@ -54,11 +55,15 @@ FACES: tuple[tuple[type[TenantryError], Face], ...] = (
     (AlreadyDone, Face(409, "invalid_grant", "mutability")),
     (Denied, Face(403, "access_denied")),
     (Unavailable, Face(503, "temporarily_unavailable")),
+    (Stale, Face(503, "temporarily_unavailable")),
     (Throttled, Face(429, "temporarily_unavailable")),
     (Upstream, Face(502, "server_error")),
-    (TenantryError, Face(500, "server_error")),
+    (Unknown, Face(500, "server_error")),
 )
-"""The first that fits counts. What is not named here is a fault of ours."""
+"""The first that fits counts."""
+
+FAULT = Face(500, "server_error")
+"""How a fault of ours looks: whatever is not named above."""
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,16 +109,15 @@ class Refusal(msgspec.Struct, frozen=True):
 
 def face_of(kind: type[TenantryError]) -> Face:
     """How a kind of error looks from outside."""
-    return next(face for known, face in FACES if issubclass(kind, known))
+    return next((face for known, face in FACES if issubclass(kind, known)), FAULT)
 
 
 def refusal(error: TenantryError, dialect: Dialect, issuer: str) -> Refusal:
     """An error as the answer of a route of this dialect."""
     face = face_of(type(error))
-    message, hint = (INSIDE, "") if face.status == 500 else (error.message, error.hint)
-    code = TenantryError.code if face.status == 500 else error.code
-    media, body = _SAID[dialect](face, code, message, hint, issuer)
-    return Refusal(face.status, media, msgspec.json.encode(body), _headers(error, face, dialect))
+    told = TenantryError(INSIDE) if face is FAULT else error
+    body = _body(dialect, face, told, issuer)
+    return Refusal(face.status, BODIES[dialect][0], msgspec.json.encode(body), _headers(error, face, dialect))
 
 
 def _headers(error: TenantryError, face: Face, dialect: Dialect) -> dict[str, str]:
@@ -130,23 +134,17 @@ def _headers(error: TenantryError, face: Face, dialect: Dialect) -> dict[str, st
     return {}
 
 
-def _problem(face: Face, code: str, message: str, hint: str, issuer: str) -> tuple[str, Problem]:
-    title = code.replace("_", " ").capitalize()
-    return "application/problem+json", Problem(f"{issuer}/problems/{code}", title, face.status, code, message, hint)
+def _body(dialect: Dialect, face: Face, error: TenantryError, issuer: str) -> msgspec.Struct:
+    if dialect is Dialect.PROBLEM:
+        title = error.code.replace("_", " ").capitalize()
+        where = f"{issuer}/problems/{error.code}"
+        return Problem(where, title, face.status, error.code, error.message, error.hint)
+    if dialect is Dialect.OAUTH:
+        code = error.code if error.code in _OAUTH_CODES else face.oauth
+        return OAuthError(code, str(error).translate(_DESCRIPTION))
+    return ScimError((SCIM_ERROR,), str(face.status), str(error), face.scim or msgspec.UNSET)
 
 
-def _oauth(face: Face, code: str, message: str, hint: str, issuer: str) -> tuple[str, OAuthError]:  # noqa: ARG001
-    error = code if code in _OAUTH_CODES else face.oauth
-    return "application/json", OAuthError(error, f"{message} {hint}".rstrip().translate(_DESCRIPTION))
-
-
-def _scim(face: Face, code: str, message: str, hint: str, issuer: str) -> tuple[str, ScimError]:  # noqa: ARG001
-    said = f"{message} {hint}".rstrip()
-    return "application/scim+json", ScimError((SCIM_ERROR,), str(face.status), said, face.scim or msgspec.UNSET)
-
-
-_Said = Callable[[Face, str, str, str, str], tuple[str, msgspec.Struct]]
-_SAID: dict[Dialect, _Said] = {Dialect.PROBLEM: _problem, Dialect.OAUTH: _oauth, Dialect.SCIM: _scim}
 BODIES: dict[Dialect, tuple[str, type[msgspec.Struct]]] = {
     Dialect.PROBLEM: ("application/problem+json", Problem),
     Dialect.OAUTH: ("application/json", OAuthError),

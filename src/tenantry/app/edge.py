@@ -30,7 +30,7 @@ from tenantry.web.refusals import Malformed, TooSlow, Unauthenticated, WrongMedi
 UNDER_WAY_MAX = 1_024
 """Requests answered at one time; more are told to come back."""
 
-FULL_MS = 3_000
+COME_BACK_MS = 3_000
 """When those come back who found the node full: between this and twice as long, so that they do not all come at once."""
 
 CLIENT_GONE = 499
@@ -144,10 +144,7 @@ class Edge:
             return self._reply(served, await self._answer(request, served))
         except TenantryError as error:
             served.code, served.message = error.code, error.message
-            refused = refusal(error, served.route.dialect if served.route else Dialect.PROBLEM, self._issuer)
-            closing = {} if served.read or not _has_body(request) else {"Connection": "close"}
-            headers = {**self._headers, REQUEST_ID: served.request, **refused.headers, **closing}
-            return Response(refused.body, refused.status, headers, refused.media)
+            return self._refuse(served, error, closes=_has_body(request) and not served.read)
 
     async def _answer(self, request: Request, served: _Served) -> Any:
         scope = request.scope
@@ -161,7 +158,7 @@ class Edge:
             raise Unavailable(
                 "This node is answering as many requests as it can.",
                 hint="Come back a little later.",
-                retry_after_ms=FULL_MS,
+                retry_after_ms=COME_BACK_MS,
             )
         typed = path_values(route, values)
         address = request.client.host if request.client else ""
@@ -189,15 +186,19 @@ class Edge:
     async def _on_unforeseen(self, request: Request, error: Exception) -> Response:
         served: _Served = request.scope["tenantry"]
         error.add_note(served.request)
-        refused = refusal(TenantryError(), served.route.dialect if served.route else Dialect.PROBLEM, self._issuer)
-        headers = {**self._headers, REQUEST_ID: served.request, "Connection": "close"}
+        return self._refuse(served, TenantryError(), closes=True)
+
+    def _refuse(self, served: _Served, error: TenantryError, *, closes: bool) -> Response:
+        refused = refusal(error, served.route.dialect if served.route else Dialect.PROBLEM, self._issuer)
+        closing = {"Connection": "close"} if closes else {}
+        headers = {**self._headers, REQUEST_ID: served.request, **refused.headers, **closing}
         return Response(refused.body, refused.status, headers, refused.media)
 
     def _tell(self, request: Request, served: _Served, seconds: float) -> None:
         route = served.route.path if served.route else UNKNOWN
         method = served.method if served.route else UNKNOWN
         self._answered(method, route, served.status, seconds)
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "request": served.request,
             "method": method,
             "route": route,

@@ -14,7 +14,6 @@ FULL_MS = 5_000
 class Health(msgspec.Struct, frozen=True):
     """How a node is. Every cause mends itself once what is behind it does."""
 
-    ready: bool
     storage_full: bool
     """A write of the last `FULL_MS` found no space. Reads and what was cut hold."""
     stale: bool
@@ -24,11 +23,27 @@ class Health(msgspec.Struct, frozen=True):
     unsigned_ms: int
     """How long nobody has been able to sign the logs; not ready past `DUTY_MS`, by which another node has taken over if one can."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests."""
+        return not self.causes()
+
+    def causes(self) -> list[str]:
+        """What keeps it from being ready."""
+        causes = {
+            "writes find no space (storage_full)": self.storage_full,
+            "it has heard nothing from the database (stale)": self.stale,
+            "its clock is not the database's (skew)": self.skew_ms > CLOCK_SKEW_MS,
+            "nobody can sign the logs (unsigned)": self.unsigned_ms > DUTY_MS,
+        }
+        return [cause for cause, holds in causes.items() if holds]
+
 
 def health_of(lease: Lease, pulse: Pulse, clock: Clock) -> Health:
     """How the node of this lease and pulse is now."""
-    full = (clock.boottime() - pulse.full_at) * 1000 < FULL_MS
-    stale = not lease.holds()
-    unsigned_ms = pulse.unsigned_ms(clock.now_ms())
-    ready = not full and not stale and pulse.skew_ms <= CLOCK_SKEW_MS and unsigned_ms <= DUTY_MS
-    return Health(ready, storage_full=full, stale=stale, skew_ms=pulse.skew_ms, unsigned_ms=unsigned_ms)
+    return Health(
+        storage_full=(clock.boottime() - pulse.full_at) * 1000 < FULL_MS,
+        stale=not lease.holds(),
+        skew_ms=pulse.skew_ms,
+        unsigned_ms=pulse.unsigned_ms(clock.now_ms()),
+    )

@@ -109,13 +109,13 @@ class Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
-        fields: dict[str, Any] = {"from": record.name}
+        fields: dict[str, object] = {"from": record.name}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= unforeseen(record.exc_info[1])
         self._log.log(record.levelno, record.getMessage().strip(), **fields)
 
 
-def unforeseen(error: BaseException) -> dict[str, Any]:
+def unforeseen(error: BaseException) -> dict[str, object]:
     """The fields that tell of an exception nobody foresaw."""
     frames = traceback.extract_tb(error.__traceback__)
     return {

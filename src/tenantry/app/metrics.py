@@ -65,6 +65,8 @@ class _NodeCollector(Collector):
         yield GaugeMetricFamily(
             "tenantry_unsigned_seconds", "Since anybody could sign the logs.", health.unsigned_ms / 1000
         )
+        yield CounterMetricFamily("tenantry_looks", "Reads of the changelog.", node.following.looks)
+        yield CounterMetricFamily("tenantry_looks_failed", "Those that failed.", node.following.failures)
         yield GaugeMetricFamily("tenantry_requests_under_way", "Requests being answered.", self._under_way())
         duties = GaugeMetricFamily("tenantry_duty_held", "1 while this node holds the duty.", labels=("duty",))
         for work in node.works:

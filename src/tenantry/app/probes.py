@@ -8,7 +8,6 @@ import msgspec
 from tenantry.app.dialects import face_of
 from tenantry.app.health import Health
 from tenantry.core.errors import NotFound, TenantryError, Unavailable
-from tenantry.core.limits import CLOCK_SKEW_MS
 from tenantry.web import INSIDE, PUBLIC, Call, Limits, Raw, Route, route
 
 URGENT = Limits(urgent=True)
@@ -60,7 +59,7 @@ def probes(
         Not while it is stopping, writes find no space, the database is away, clocks differ, or nobody can sign the logs.
         """
         causes = ["it is stopping"] if stopping() else []
-        causes += why_not(health())
+        causes += health().causes()
         if causes:
             raise NotReady(f"This node is not ready: {', '.join(causes)}.", hint="Ask another node.")
         return Ready()
@@ -81,20 +80,6 @@ def probes(
         return meaning(code)
 
     return live, ready, metrics, openapi, problem
-
-
-def why_not(health: Health) -> list[str]:
-    """What keeps a node from being ready; nothing if it is."""
-    if health.ready:
-        return []
-    causes = []
-    if health.storage_full:
-        causes.append("writes find no space (storage_full)")
-    if health.stale:
-        causes.append("it has heard nothing from the database (stale)")
-    if health.skew_ms > CLOCK_SKEW_MS:
-        causes.append("its clock is not the database's (skew)")
-    return causes or ["nobody can sign the logs (unsigned)"]
 
 
 def meaning(code: str) -> Meaning:

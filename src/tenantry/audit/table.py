@@ -8,8 +8,8 @@ makes it reversible. The last columns hold the leaf itself; the ones before are 
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO, TextIO
+from collections.abc import Sequence
+from typing import BinaryIO
 
 import msgspec
 
@@ -25,11 +25,6 @@ _SHOWN = ("at", "type", "outcome", "actor", "targets", "data")
 def cell(text: str) -> str:
     """`text` as a cell that no spreadsheet takes for a formula."""
     return "'" + text if text.startswith(_FORMULA) else text
-
-
-def uncell(text: str) -> str:
-    """The text that `cell` was given."""
-    return text.removeprefix("'")
 
 
 def row(entry: Entry) -> bytes:
@@ -58,19 +53,6 @@ def check_table(table: BinaryIO, events: BinaryIO) -> None:
             index += 1
     if table.read(1):
         raise ProofFailed("file_changed", "the table goes on after the last event", index=index)
-
-
-def read_table(file: TextIO) -> Iterator[Entry]:
-    """The leaves of a table of `HEADER` and `row`; open `file` with `newline=""`."""
-    for cells in csv.DictReader(file):
-        salt, personal = uncell(cells["salt"]), uncell(cells["personal"])
-        yield Entry(
-            index=int(cells["index"]),
-            revision=int(cells["revision"]),
-            body=uncell(cells["event"]).encode(),
-            salt=bytes.fromhex(salt) if salt else None,
-            personal=personal.encode() if personal else None,
-        )
 
 
 def _entry(line: Line) -> Entry:

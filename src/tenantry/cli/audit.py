@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from tenantry.audit.log import export as export_log
 from tenantry.audit.verify import Report, read_checkpoint, read_keys, verify_export
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, answers_json, called, counted
 from tenantry.core import scopes
+from tenantry.core.clock import iso
 from tenantry.core.errors import AlreadyDone, Invalid, NoOrganization, NotFound
 from tenantry.core.principal import SYSTEM
 from tenantry.core.scopes import TenantScope
@@ -133,11 +133,6 @@ def _draw_export(console: Console, done: Exported) -> None:
     console.print(f"Next: [bold]{escape(called())} audit verify {escape(done.out)}[/]", soft_wrap=True)
 
 
-def _moment(at: datetime) -> str:
-    """A time as logs and exports spell it (`core.clock.iso`)."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _named(name: str) -> Text:
     """A name as it is: its maker chose it, and neither markup nor an escape sequence in it means anything."""
     return Text(display(name))
@@ -149,7 +144,7 @@ def _drawing(report: Report) -> Callable[[Console], None]:
     table.add_column(overflow="fold")
     table.add_row("log", _named(report.origin))
     table.add_row("events", f"{report.size}, each as it was logged")
-    table.add_row("newest", _moment(report.newest) if report.newest else "none")
+    table.add_row("newest", iso(round(report.newest.timestamp() * 1000)) if report.newest else "none")
     table.add_row("erased", f"{report.erased} without their personal data")
     table.add_row("root", report.root)
     for key in report.signed_by:

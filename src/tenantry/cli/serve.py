@@ -17,7 +17,7 @@ from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
 from tenantry.core.clock import SystemClock
 
 
-class Listening(msgspec.Struct, frozen=True):
+class Serving(msgspec.Struct, frozen=True):
     """Where the server answers from now on."""
 
     node: str
@@ -56,7 +56,7 @@ async def _serve(config: Config, *, as_json: bool) -> None:
 
 
 def _say(node: Node, config: Config, names: list[str], *, as_json: bool) -> None:
-    said = Listening(node.id, config.issuer, names, config.development)
+    said = Serving(node.id, config.issuer, names, config.development)
 
     def draw(console: Console) -> None:
         mode = ", in development" if said.development else ""

@@ -12,6 +12,7 @@ revision its node had applied, and the cut's is higher.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from tenantry.core.errors import Ended, NoOrganization, TenantryError
@@ -109,23 +110,17 @@ class _Shared:
         return statements
 
     def answers(self, programs: list[Program], rows: list[list[Row]]) -> list[Outcome | TenantryError]:
-        members = _members(programs)
-        answers: dict[int, Outcome | TenantryError] = {}
-        for (_, group), found in zip(_groups(members), rows[1:], strict=False):
-            told = {row[0]: row for row in found}
-            for n, member in group:
-                answers[n] = _answer(member, told[n])
-        ordered = sorted(range(len(programs)), key=lambda place: programs[place].org)
-        placed = {place: answers[n] for n, place in enumerate(ordered)}
-        return [placed[place] for place in range(len(programs))]
+        groups = _groups(_members(programs))
+        told = {row[0]: row for found in rows[1 : 1 + len(groups)] for row in found}
+        return [_answer(member, told[n]) for n, member in enumerate(_members(programs))]
 
 
 SHARED = _Shared()
 
 
 def _members(programs: list[Program]) -> list[_Member]:
-    """Sorted by organization; a member's number in the batch is its place here."""
-    return sorted((p for p in programs if isinstance(p, _Member)), key=lambda member: member.org)
+    """A member's number in the batch is its place here. The order in which rows are locked is the statements' own."""
+    return [program for program in programs if isinstance(program, _Member)]
 
 
 def _groups(members: list[_Member]) -> list[tuple[Statement | None, list[tuple[int, _Member]]]]:
@@ -136,16 +131,26 @@ def _groups(members: list[_Member]) -> list[tuple[Statement | None, list[tuple[i
     return [groups[name] for name in sorted(groups)]
 
 
+_COLUMNS: tuple[tuple[str, str, Callable[[int, _Member], Any]], ...] = (
+    ("n", "bigint[]", lambda n, _: n),
+    ("org", "text[]", lambda _, member: member.org),
+    ("path", "text[]", lambda _, member: member.path),
+    ("path_rev", "bigint[]", lambda _, member: member.rev),
+    ("platform_path", "text[]", lambda _, member: member.platform_path),
+    ("platform_rev", "bigint[]", lambda _, member: member.platform_rev),
+    ("incarnation", "bigint[]", lambda _, member: member.incarnation),
+    ("must", "bigint[]", lambda _, member: int(member.guarded is not None and member.guarded.otherwise is not None)),
+)
+"""What is told of every member, before the arguments of its statement: name, type, value."""
+
+
 @functools.cache
 def _writing(statement: Statement | None) -> Compiled:
-    """The text that filters, writes and tells; one row a set: its number, whether it is alive, whether it wrote, what it returned."""
+    """The text that filters, writes and tells; one row a set: its number, whether it is alive, whether it wrote."""
     names = list(statement.args) if statement is not None else []
     types = [_TYPES[statement.args[name]] for name in names] if statement is not None else []
-    given = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "bigint[]", "bigint[]", "bigint[]", *types]
-    places = ", ".join(f"${i}::{kind}" for i, kind in enumerate(given, 1))
-    columns = ", ".join(
-        ["n", "org", "path", "path_rev", "platform_path", "platform_rev", "incarnation", "must", *names]
-    )
+    places = ", ".join(f"${i}::{kind}" for i, kind in enumerate([*(kind for _, kind, _ in _COLUMNS), *types], 1))
+    columns = ", ".join([*(name for name, _, _ in _COLUMNS), *names])
     keys = ", ".join(["org", *(statement.key if statement is not None else ())])
     if statement is None:
         done = "done AS (SELECT n FROM alive)"
@@ -176,16 +181,7 @@ SELECT args.n, alive.n IS NOT NULL, done.n IS NOT NULL FROM args LEFT JOIN alive
 
 
 def _arrays(statement: Statement | None, group: list[tuple[int, _Member]]) -> list[list[Any]]:
-    columns: list[list[Any]] = [
-        [n for n, _ in group],
-        [member.org for _, member in group],
-        [member.path for _, member in group],
-        [member.rev for _, member in group],
-        [member.platform_path for _, member in group],
-        [member.platform_rev for _, member in group],
-        [member.incarnation for _, member in group],
-        [int(member.guarded is not None and member.guarded.otherwise is not None) for _, member in group],
-    ]
+    columns = [[value(n, member) for n, member in group] for _, _, value in _COLUMNS]
     names = statement.args if statement is not None else ()
     return columns + [[m.guarded.args[name] for _, m in group if m.guarded is not None] for name in names]
 
@@ -214,4 +210,4 @@ def _answer(member: _Member, row: Row) -> Outcome | TenantryError:
         return Ended() if member.incarnation else NoOrganization()
     if not done and member.guarded is not None and member.guarded.otherwise is not None:
         return member.guarded.otherwise()
-    return Outcome([[(0,)]])  # what settling gives: no state changed, so no revision
+    return Outcome([0])  # what settling gives: no state changed, so no revision

@@ -48,10 +48,10 @@ def compose(w: WriteSet, actor: Principal, origin: Origin, at_ms: int, *, dialec
 def settle(w: WriteSet, program: Program, outcome: Outcome) -> None:
     """Give the set its revision."""
     returning = (step for step in program.steps if step.statement.returns)
-    for step, rows in zip(returning, outcome.rows, strict=True):
-        if step.statement.table is schema.CHANGELOG:
+    for step, made in zip(returning, outcome.made, strict=True):
+        if step.statement.table is schema.CHANGELOG and made is not None:
             part = w if step.org == w.org or w.platform is None else w.platform
-            part.revision = rows[0][0]
+            part.revision = made
 
 
 def _needs_head(part: WriteSet) -> bool:

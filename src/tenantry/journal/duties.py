@@ -57,8 +57,9 @@ class Duties:
         """
         now = self._clock.now_ms()
         args = {"name": name, "holder": self._node, "until": now + DUTY_MS, "now": now}
-        outcome = await self._engine.run(Program(name, [Step("", TAKE_DUTY, args, NotOurs)], "worker"))
-        return Duty(name, outcome.rows[0][0][0])
+        (fence,) = (await self._engine.run(Program(name, [Step("", TAKE_DUTY, args, NotOurs)], "worker"))).made
+        assert fence is not None  # else it was refused
+        return Duty(name, fence)
 
     async def renew(self, duty: Duty) -> None:
         """Hold a duty for another `DUTY_MS`.

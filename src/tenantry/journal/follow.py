@@ -149,6 +149,7 @@ class Following:
         self._task: asyncio.Task[None] | None = None
         self.looks = 0
         self.failures = 0
+        """Looks at the changelog that succeeded, and that failed and were tried again."""
 
     def add(self, follower: Follower) -> None:
         """Tell this follower of every change from the start on; before `start`."""

@@ -113,7 +113,7 @@ class Batcher:
             try:
                 return many.answers(programs, await self._transaction(statements))
             except RETRIED:
-                await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311
+                await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - a pause, not a secret
         return many.answers(programs, await self._transaction(statements))
 
     async def _by_itself(self, program: Program) -> Outcome | TenantryError:

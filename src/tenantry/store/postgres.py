@@ -200,7 +200,7 @@ class PostgresEngine:
             try:
                 return await self._once(program)
             except RETRIED:
-                await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311
+                await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - a pause, not a secret
         try:
             return await self._once(program)
         except RETRIED as error:
@@ -223,8 +223,7 @@ class PostgresEngine:
                 raise
             except (psycopg.Error, UnicodeEncodeError) as error:
                 raise refusal(error, program) from error
-        found = zip(steps, row, strict=True)
-        return Outcome([[] if made is None else [(made,)] for step, made in found if step.statement.returns])
+        return Outcome([made for step, made in zip(steps, row, strict=True) if step.statement.returns])
 
     async def _on_app(self, statements: list[tuple[Compiled, list[Any]]]) -> list[list[Row]]:
         """One transaction of a batch; gives the rows of each statement."""

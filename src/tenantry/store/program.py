@@ -55,6 +55,6 @@ class Program(msgspec.Struct, frozen=True, eq=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, eq=False):
-    """The rows that each returning step gave, in the order of those steps."""
+    """The integer that each returning step gave, in the order of those steps; `None` where one wrote nothing and did not have to."""
 
-    rows: list[list[Row]]
+    made: list[int | None]

@@ -223,7 +223,7 @@ def _apply(connection: sqlite3.Connection, program: Program) -> Outcome | Tenant
 
 
 def _steps(connection: sqlite3.Connection, program: Program) -> Outcome | TenantryError:
-    rows: list[list[Row]] = []
+    made: list[int | None] = []
     for step in program.steps:
         compiled = step.statement.sqlite
         if not compiled.text:
@@ -237,10 +237,10 @@ def _steps(connection: sqlite3.Connection, program: Program) -> Outcome | Tenant
                 raise _damaged(compiled.text) from error
             raise
         if step.statement.returns:
-            rows.append(found)
+            made.append(found[0][0] if found else None)
         if step.otherwise is not None and not found and cursor.rowcount < 1:
             return step.otherwise()
-    return Outcome(rows)
+    return Outcome(made)
 
 
 def _of_the_group(name: str, *, survived: bool) -> TenantryError:

@@ -12,12 +12,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from tenantry.core.canonical import MAX_INTEGER
 from tenantry.core.errors import Invalid, NotFound, TooLarge
 from tenantry.web.refusals import Malformed, TokenInUrl, WrongMedia
 from tenantry.web.route import Dialect, Media, Route
-
-INTEGER_MAX = 2**53 - 1
-"""What every reader of JSON takes for the same number (RFC 7493, 2.2)."""
 
 _TOKEN = re.compile(rb"(?:^|&)(?:access_token|refresh_token|client_secret|client_assertion|password|api_key)=")
 
@@ -154,7 +152,7 @@ def _once(pairs: list[tuple[str, None]]) -> None:
 
 
 def _integer(text: str) -> None:
-    if len(text) > 17 or abs(int(text)) > INTEGER_MAX:
+    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
         raise TooLarge("A number of the body is larger than 2^53 - 1.")
 
 

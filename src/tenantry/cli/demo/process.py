@@ -139,7 +139,7 @@ async def _look(node: Node, c: Command) -> Answer:
 async def _state(node: Node, _: Command) -> Answer:
     return {
         "lease_ms": node.lease.age_ms(),
-        "health": msgspec.to_builtins(node.health()),
+        "health": msgspec.to_builtins(node.health()) | {"ready": node.health().ready},
         "incarnation": node.incarnation.number,
         "begun": node.incarnation.begun_now,
         "duties": [work.name for work in node.works if work.holds],
