@@ -12,9 +12,9 @@ from collections.abc import Container
 from enum import Enum
 
 from tenantry.access.errors import TooComplex
-from tenantry.access.graph import RELATION_MASK, WILDCARD, Tuples
+from tenantry.access.graph import WILDCARD, Tuples
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
-from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without
+from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without, leads
 from tenantry.access.question import Goal, Seeker
 
 
@@ -134,13 +134,14 @@ class Closure:
     def _step(self, step: Step, node: int, into: int) -> None:
         """Make the gates of a step, and let its result feed `into`, a gate that one input fires."""
         match step:
-            case Assigned():
-                self._assigned(step, node, into)
-            case Same(kind):
-                same = self._node(node & ~RELATION_MASK | kind & RELATION_MASK, self._level)
-                self._feeds[same].append(into)
-            case Parents():
-                self._parents(step, node, into)
+            case Assigned() | Same() | Parents():
+                if isinstance(step, Assigned) and named_in(self._tuples, step, node, self._seeker):
+                    fact = self._gate(1)
+                    self._feeds[fact].append(into)
+                    self._facts.append(fact)
+                level = self._level if isinstance(step, Same) else self._next
+                for target in leads(self._plan, self._tuples, step, node):
+                    self._feeds[self._node(target, level)].append(into)
             case AnyOf(steps):
                 for inner in steps:
                     self._step(inner, node, into)
@@ -157,20 +158,3 @@ class Closure:
                 self._step(base, node, remains)
                 self._step(subtract, node, excluded)
                 self._feeds[remains].append(into)
-
-    def _assigned(self, step: Assigned, node: int, into: int) -> None:
-        tuples = self._tuples
-        if named_in(tuples, step, node, self._seeker):
-            fact = self._gate(1)
-            self._feeds[fact].append(into)
-            self._facts.append(fact)
-        for userset in tuples.usersets(node):
-            kind = tuples.kind_of(userset)
-            if kind in step.kinds:
-                self._feeds[self._node(userset, self._next)].append(into)
-
-    def _parents(self, step: Parents, node: int, into: int) -> None:
-        for parent in self._tuples.objects(node & ~RELATION_MASK | step.tupleset):
-            kind = self._tuples.kind_of(parent)
-            if kind in step.kinds and kind | step.relation in self._plan.rules:
-                self._feeds[self._node(parent | step.relation, self._next)].append(into)

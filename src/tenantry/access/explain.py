@@ -15,7 +15,7 @@ from tenantry.access.errors import TooComplex
 from tenantry.access.graph import RELATION_MASK, Graph, Overlay
 from tenantry.access.limits import MISSING_MAX, TRACE_MAX_STEPS
 from tenantry.access.model import Relation
-from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without, steps_of
+from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without, leads, steps_of
 from tenantry.access.question import Seeker, admit, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey
 
@@ -290,21 +290,16 @@ class _Reasons:
 
     def _leads(self, step: Step, node: int) -> Iterator[tuple[int, TupleKey | None]]:
         """The nodes that a step follows, with the tuple that leads there."""
-        match step:
-            case Same(kind):
-                yield node & ~RELATION_MASK | kind & RELATION_MASK, None
-            case Parents(tupleset, relation, kinds):
-                source = node & ~RELATION_MASK | tupleset
-                for parent in self.view.objects(source):
-                    kind = self.view.kind_of(parent)
-                    if kind in kinds and kind | relation in self.plan.rules:
-                        yield parent | relation, self._key(source, parent)
-            case Assigned(kinds):
-                for userset in self.view.usersets(node):
-                    if self.view.kind_of(userset) in kinds:
-                        yield userset, self._key(node, userset)
-            case _:
-                return
+        if not isinstance(step, Assigned | Same | Parents):
+            return
+        for target in leads(self.plan, self.view, step, node):
+            match step:
+                case Assigned():
+                    yield target, self._key(node, target)
+                case Same():
+                    yield target, None
+                case Parents(tupleset):
+                    yield target, self._key(node & ~RELATION_MASK | tupleset, target & ~RELATION_MASK)
 
     def _order(self, node: int) -> float:
         """When a node was found true; never, if it is not."""

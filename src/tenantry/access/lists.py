@@ -8,11 +8,11 @@ list that would hold more than it may is refused, and so is one of which a membe
 from collections.abc import Iterator
 
 from tenantry.access.check import holds
-from tenantry.access.errors import AccessError, LimitExceeded
+from tenantry.access.errors import LimitExceeded
 from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Graph, Overlay, Tuples
 from tenantry.access.limits import HOPS_MAX, LIST_MAX
-from tenantry.access.plan import Assigned, Parents, Plan, Rule, Same, flat
-from tenantry.access.question import Goal, Seeker, goal_of, seeker_of
+from tenantry.access.plan import Assigned, Parents, Plan, Rule, Same, flat, leads
+from tenantry.access.question import Goal, Seeker, admit_subject, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey, read_subject
 
 
@@ -60,10 +60,7 @@ def find_objects(
     """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
     plan.vocabulary.relation(type_, relation)
     plan.vocabulary.admit_all(contextual)
-    try:
-        subject = plan.vocabulary.check_subject(user)
-    except AccessError as error:
-        raise AccessError(error.message, hint=error.hint) from error
+    subject = admit_subject(plan, user)
     view = Overlay(graph, contextual)
     return _objects(plan, view, seeker_of(view, subject), plan.rules[plan.names.kind(type_, relation)])
 
@@ -175,16 +172,9 @@ def _downwards(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[tu
                     named.add(subject)
                     yield subject, hops
             for step in flat(rule.step):
-                match step:
-                    case Same(kind):
-                        level.append(here & ~RELATION_MASK | kind & RELATION_MASK)
-                    case Assigned(kinds):
-                        further += (u for u in view.usersets(here) if view.kind_of(u) in kinds)
-                    case Parents(tupleset, relation, kinds):
-                        parents = view.objects(here & ~RELATION_MASK | tupleset)
-                        further += (p | relation for p in parents if view.kind_of(p) in kinds)
-                    case _:
-                        pass
+                if isinstance(step, Assigned | Same | Parents):
+                    ahead = level if isinstance(step, Same) else further
+                    ahead += leads(plan, view, step, here)
         level, hops = further, hops + 1
 
 

@@ -1,12 +1,12 @@
 """A model that stands, compiled: every name a number, and what can be known of a relation before any tuple is read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from tenantry.access.errors import ConditionsNotSupported
-from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Names
+from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Names, Tuples
 from tenantry.access.language import Places
 from tenantry.access.model import (
     Computed,
@@ -126,6 +126,20 @@ class Plan:
             elif isinstance(step, Parents):
                 for parent in step.kinds:
                     self.parents_into[parent | step.relation].append((step.tupleset, rule.kind))
+
+
+def leads(plan: Plan, tuples: Tuples, step: Assigned | Same | Parents, node: int) -> Iterator[int]:
+    """The nodes that a step of `node` leads to; those of kinds that the model knows no more are overlooked."""
+    match step:
+        case Assigned(kinds):
+            yield from (userset for userset in tuples.usersets(node) if tuples.kind_of(userset) in kinds)
+        case Same(kind):
+            yield node & ~RELATION_MASK | kind & RELATION_MASK
+        case Parents(tupleset, relation, kinds):
+            for parent in tuples.objects(node & ~RELATION_MASK | tupleset):
+                kind = tuples.kind_of(parent)
+                if kind in kinds and kind | relation in plan.rules:
+                    yield parent | relation
 
 
 def compile_model(model: Model, names: Names, places: Places | None = None) -> Plan:

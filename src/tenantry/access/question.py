@@ -1,5 +1,8 @@
 """Who asks, put in numbers, and what a model can be asked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 
 from tenantry.access.errors import AccessError
@@ -37,8 +40,24 @@ def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
     Raises:
         AccessError: `validation_error`, whatever was wrong, as OpenFGA has it.
     """
-    try:
+    with _as_one_error():
         return plan.vocabulary.check_subject(key.user), plan.vocabulary.check_object(key.object, key.relation)
+
+
+def admit_subject(plan: Plan, user: str) -> Subject:
+    """The subject of a list that the model can be asked.
+
+    Raises:
+        AccessError: `validation_error`, as with `admit`.
+    """
+    with _as_one_error():
+        return plan.vocabulary.check_subject(user)
+
+
+@contextmanager
+def _as_one_error() -> Iterator[None]:
+    try:
+        yield
     except AccessError as error:
         raise AccessError(error.message, hint=error.hint) from error
 
