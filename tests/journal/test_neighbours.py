@@ -11,7 +11,7 @@ from tenantry.audit.schema import LEAVES_A_STEP
 from tenantry.audit.sequencer import Sequencer
 from tenantry.cli.demo import ledger
 from tenantry.core import scopes
-from tenantry.core.errors import Invalid, NoOrganization, Stale, Throttled
+from tenantry.core.errors import Invalid, NoOrganization, Stale, TenantryError, Throttled
 from tenantry.core.limits import NAME_MAX_CHARACTERS, QUEUE_MAX_SETS, SET_MAX_EVENTS, VALUE_MAX
 from tenantry.journal import Event, Target
 from tests.stand.held import writes_held
@@ -28,9 +28,13 @@ class Named(Event, tag="test.named", frozen=True):
     who: Target
 
 
-async def outcome(work: Awaitable[object]) -> BaseException | None:
-    """What became of it."""
-    return (await asyncio.gather(work, return_exceptions=True))[0]  # pyright: ignore[reportReturnType]
+async def outcome(work: Awaitable[object]) -> TenantryError | None:
+    """The refusal, if it was refused."""
+    try:
+        await work
+    except TenantryError as error:
+        return error
+    return None
 
 
 async def test_a_value_that_no_index_holds_fails_no_set_of_the_same_transaction(

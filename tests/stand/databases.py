@@ -1,5 +1,7 @@
 """Databases for tests and benchmarks: a file, or one of a throwaway PostgreSQL cluster with the four roles as `init` makes them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -36,3 +38,11 @@ def postgres_database(cluster: Cluster, name: str, template: str = "template1") 
         urls=PostgresUrls(app=urls["app"], follower=urls["follower"], worker=urls["worker"]),
         migrator_url=urls["migrator"],
     )
+
+
+@contextmanager
+def as_superuser(cluster: Cluster, name: str) -> Iterator[psycopg.Connection]:
+    """Whoever owns the cluster, in a deployment's schema."""
+    with psycopg.connect(cluster.conninfo(name), autocommit=True) as connection:
+        connection.execute("SET search_path = tenantry")
+        yield connection

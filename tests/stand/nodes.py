@@ -13,6 +13,7 @@ from tenantry.app.setup import set_up
 from tenantry.cli.demo import ledger
 from tenantry.cli.demo.driver import NodeProcess, node_process
 from tenantry.core.clock import Clock
+from tenantry.keys.root import RootKey
 from tenantry.store import Database
 
 __all__ = ["ALL_ROOMS", "NodeProcess", "configured", "deployed", "node_of", "node_process"]
@@ -47,7 +48,11 @@ async def deployed(database: Database, state: Path, **options: Any) -> Config:
 
 
 def node_of(
-    config: Config, *, clock: Clock | None = None, on_open: Callable[[Node], None] | None = None
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    root: RootKey | None = None,
+    on_open: Callable[[Node], None] | None = None,
 ) -> AbstractAsyncContextManager[Node]:
     """A node in this process, with the ledger and its deriver."""
-    return open_node(config, rooms=ALL_ROOMS, derivers=(ledger.Balances(),), clock=clock, on_open=on_open)
+    return open_node(config, rooms=ALL_ROOMS, derivers=(ledger.Balances(),), clock=clock, root=root, on_open=on_open)

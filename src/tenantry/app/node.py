@@ -39,6 +39,7 @@ from tenantry.journal.mark import Destruction
 from tenantry.journal.schema import SCHEMA as JOURNAL
 from tenantry.keys.keyring import Keyring
 from tenantry.keys.published import PublishedKeys
+from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.store import Engine, Schema, open_store
 
@@ -83,11 +84,13 @@ async def open_node(
     rooms: Iterable[Schema] = ROOMS,
     derivers: Iterable[Deriver] = (),
     clock: Clock | None = None,
+    root: RootKey | None = None,
     on_open: Callable[[Node], None] | None = None,
 ) -> AsyncIterator[Node]:
     """Open the store, check in, follow; and let go of everything at the end of the block.
 
-    `on_open` is called before following starts, so that it can add followers of its own.
+    `root` keeps the root key in place of what the configuration names. `on_open` is called before following starts, so that it can add
+    followers of its own.
 
     Raises:
         Unsafe: the set-up would void a promise, or there is no root key.
@@ -99,7 +102,8 @@ async def open_node(
     async with AsyncExitStack() as opened:
         engine = await open_store(config.where(), rooms, clock, development=config.development, on_broken=ended.set)
         opened.push_async_callback(engine.close)
-        node = await _check_in(config, engine, clock, ids, ended, derivers)
+        root = root or await root_key(config)
+        node = await _check_in(config, engine, clock, ids, ended, derivers, root)
         marking = Marking(Path(config.state), node.incarnation.mark, engine)
         *deriving, sequencing = node.works
         for follower in (node.cuts, node.published_keys, marking, *deriving):
@@ -126,13 +130,19 @@ async def _last_mark(marking: Marking, ended: asyncio.Event) -> None:
 
 
 async def _check_in(
-    config: Config, engine: Engine, clock: Clock, ids: IdSource, ended: asyncio.Event, derivers: Iterable[Deriver]
+    config: Config,
+    engine: Engine,
+    clock: Clock,
+    ids: IdSource,
+    ended: asyncio.Event,
+    derivers: Iterable[Deriver],
+    root: RootKey,
 ) -> Node:
     pulse = Pulse()
     journal, lease, name = Journal(engine, clock, pulse), Lease(clock), ids.new("node")
     duties = Duties(engine, clock, name)
 
-    keyring = Keyring(journal, clock, ids, await root_key(config))
+    keyring = Keyring(journal, clock, ids, root)
     await keyring.check()
 
     async def destroy(entry: Destruction) -> None:
