@@ -65,7 +65,8 @@ async def test_a_flood_of_one_organization_throttles_its_own_sets_alone(
     deployment: Config, acme: Organization, globex: Organization
 ) -> None:
     async with writes_held(deployment, acme):
-        flood = [asyncio.create_task(acme.add_member(f"{n}")) for n in range(QUEUE_MAX_SETS + 600)]  # of which SQLite's writer holds a group
+        many = QUEUE_MAX_SETS + 600  # SQLite's writer holds a group of them
+        flood = [asyncio.create_task(acme.add_member(f"{n}")) for n in range(many)]
         await asyncio.sleep(0)
         neighbour = asyncio.create_task(globex.add_member("Gus"))
         await asyncio.sleep(0)
