@@ -3,7 +3,7 @@
 import asyncio
 import io
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,14 +12,15 @@ import httpx2
 import msgspec
 
 from tenantry.app.config import Config, HttpConfig
-from tenantry.app.edge import Asked
+from tenantry.app.edge import Admitted, Asked
 from tenantry.app.logs import Sink, logger
 from tenantry.app.node import Node
 from tenantry.app.serving import Ending, serve
 from tenantry.cli.demo import ledger
+from tenantry.core import scopes
 from tenantry.core.errors import Denied
 from tenantry.core.principal import Principal
-from tenantry.web import Call, Dialect, Limits, Media, Permission, Raw, Route, route
+from tenantry.web import Call, Dialect, Limits, Media, Permission, Raw, Route, Stream, route
 from tenantry.web.refusals import Unauthenticated
 
 READ = Permission("ledger.read", writes=False)
@@ -60,6 +61,7 @@ class Gate:
     def __init__(self) -> None:
         self.entered = asyncio.Event()
         self.opened = asyncio.Event()
+        self.left = asyncio.Event()
 
 
 def ledger_routes(gate: Gate) -> tuple[Route, ...]:
@@ -128,7 +130,24 @@ def ledger_routes(gate: Gate) -> tuple[Route, ...]:
         """More than all buffers hold."""
         return Raw(bytes(BIG_BYTES), "application/octet-stream")
 
+    @route("GET", "/v1/ticks", READ)
+    async def ticks(call: Call) -> Stream:
+        """One tick at once, and the next when the test says so."""
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            try:
+                yield b"data: tick\n\n"
+                gate.entered.set()
+                await gate.opened.wait()
+                yield b"data: tock\n\n"
+            finally:
+                gate.left.set()
+
+        call.answer_headers["X-Accel-Buffering"] = "no"
+        return Stream(pieces(), "text/event-stream")
+
     return (
+        ticks,
         *(add_entry, get_entry, list_entries, correct_entry, delete_entry),
         *(sneaky, broken, slow, token, scim_user, big),
     )
@@ -182,13 +201,13 @@ async def served(node: Node, config: Config, *, inside: bool = False) -> AsyncIt
     sink = Sink(said)
     names: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
-    async def admit(asked: Asked) -> Principal:
+    async def admit(asked: Asked) -> Admitted:
         token = asked.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in known:
             raise Unauthenticated
         if token.startswith("weak") and asked.route.permission.writes:
             raise Denied(f"This needs {asked.route.permission.name}.")
-        return known[token]
+        return Admitted(known[token], scopes.of_principal(known[token]))
 
     http = HttpConfig(listen="127.0.0.1:0", inside="127.0.0.1:0" if inside else "")
     running = asyncio.create_task(

@@ -13,7 +13,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
@@ -22,13 +22,18 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import NotFound, TenantryError, TooLarge, Unavailable
 from tenantry.core.ids import IdSource
 from tenantry.core.principal import Principal
+from tenantry.core.scopes import TenantScope
+from tenantry.core.tasks import end
 from tenantry.journal import Journal, Origin
-from tenantry.web import INSIDE, PUBLIC, Call, Dialect, Raw, Route, Table
+from tenantry.web import CLIENT, INSIDE, PUBLIC, Call, Dialect, Raw, Route, Stream, Table
 from tenantry.web.decoding import body_value, path_values, query_values
 from tenantry.web.refusals import Malformed, TooSlow, Unauthenticated, WrongMedia
 
 UNDER_WAY_MAX = 1_024
 """Requests answered at one time; more are told to come back."""
+
+STREAMS_MAX = 4_096
+"""Streams open at one time, which are not under way: they wait most of their time."""
 
 COME_BACK_MS = 3_000
 """When those come back who found the node full: between this and twice as long, so that they do not all come at once."""
@@ -62,11 +67,18 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
     """Whether it came by the socket beside the database, which only the server's own user may open."""
 
 
-Admit = Callable[[Asked], Awaitable[Principal]]
+class Admitted(msgspec.Struct, frozen=True, eq=False):
+    """Whoever may call, and the organization that its call is about."""
+
+    caller: Principal
+    within: TenantScope
+
+
+Admit = Callable[[Asked], Awaitable[Admitted]]
 """Says who calls, once that is proved and its permission held; raises a refusal otherwise."""
 
 
-async def admit_nobody(asked: Asked) -> Principal:
+async def admit_nobody(asked: Asked) -> Admitted:
     """Nobody has a credential while no room gives one.
 
     Raises:
@@ -88,6 +100,11 @@ class _Served(msgspec.Struct):
     read: bool = False
     """Whether the body, if there is one, was taken whole."""
 
+    headers: dict[str, str] = {}
+    """What the operation wants its answer to carry."""
+
+    stream: Stream | None = None
+
 
 class Edge:
     """Answers requests by a table. `under_way` counts those being answered."""
@@ -104,8 +121,9 @@ class Edge:
         log: FilteringBoundLogger,
         answered: Callable[[str, str, int, float], None],
         inside: Container[int | None],
+        stopping: asyncio.Event,
     ) -> None:
-        """`inside` are the ports of the listeners that are for operators alone."""
+        """`inside` are the ports of the listeners that are for operators alone; `stopping` ends the streams."""
         self._table = table
         self._journal = journal
         self._clock = clock
@@ -115,7 +133,9 @@ class Edge:
         self._log = log
         self._answered = answered
         self._inside = inside
+        self._stopping = stopping
         self._headers = security_headers(issuer)
+        self._streams = 0
         self.under_way = 0
 
     def application(self) -> ASGIApp:
@@ -132,7 +152,10 @@ class Edge:
         try:
             response = await self._respond(request, served)
             served.status = response.status_code
-            await response(scope, receive, send)
+            if served.stream and isinstance(response, StreamingResponse):
+                await self._stream(served.stream, response, (scope, receive, send))
+            else:
+                await response(scope, receive, send)
         except ClientDisconnect:
             served.status, served.code = CLIENT_GONE, "client_gone"
         finally:
@@ -154,7 +177,8 @@ class Edge:
             raise NotFound
         served.route = route
         _check_headers(request)
-        if self.under_way > UNDER_WAY_MAX and not route.limits.urgent:
+        full = self._streams >= STREAMS_MAX if route.answer is Stream else self.under_way > UNDER_WAY_MAX
+        if full and not route.limits.urgent:
             raise Unavailable(
                 "This node is answering as many requests as it can.",
                 hint="Come back a little later.",
@@ -162,23 +186,49 @@ class Edge:
             )
         typed = path_values(route, values)
         address = request.client.host if request.client else ""
-        caller = None
-        if route.permission not in (PUBLIC, INSIDE):
-            caller = await self._admit(Asked(route, typed, request.headers, address, arrived is LOCAL))
+        caller = within = None
+        if route.permission not in (PUBLIC, CLIENT, INSIDE):
+            admitted = await self._admit(Asked(route, typed, request.headers, address, arrived is LOCAL))
+            caller, within = admitted.caller, admitted.within
             served.caller = caller.id
         query = query_values(route, scope["query_string"])
         body = body_value(route, request.headers.get("content-type", ""), await _read(request, route))
         served.read = True
         origin = Origin(request=served.request, network=address)
-        call = Call(self._journal, origin, caller, route.writes)
+        call = Call(self._journal, origin, caller, within, route.writes, request.headers, served.headers)
         given = {"query": query, "body": body}
         return await route.run(call, **typed, **{name: value for name, value in given.items() if value is not None})
 
+    async def _stream(self, stream: Stream, response: StreamingResponse, to: tuple[Scope, Receive, Send]) -> None:
+        """Send a stream, which is not under way but open, until it ends or the server stops."""
+        self.under_way -= 1
+        self._streams += 1
+        sending = asyncio.create_task(response(*to))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            whole = sending.done()
+            for task in (sending, stopping):
+                await end(task)
+            await stream.pieces.aclose()
+            self._streams -= 1
+            self.under_way += 1
+        if not whole:
+            await to[2]({"type": "http.response.body", "body": b"", "more_body": False})
+        elif not sending.cancelled():
+            sending.result()
+
     def _reply(self, served: _Served, answer: Any) -> Response:
         assert served.route is not None
-        headers = {**self._headers, REQUEST_ID: served.request}
+        headers = {**self._headers, REQUEST_ID: served.request, **served.headers}
         if served.route.answer is None:
             return Response(None, served.route.status, headers)
+        if isinstance(answer, Stream):
+            if served.method == "HEAD":
+                return Response(None, served.route.status, headers, answer.media)
+            served.stream = answer
+            return StreamingResponse(answer.pieces, served.route.status, headers, answer.media)
         if isinstance(answer, Raw):
             return Response(answer.body, served.route.status, headers, answer.media)
         return Response(msgspec.json.encode(answer), served.route.status, headers, "application/json")
@@ -191,7 +241,7 @@ class Edge:
     def _refuse(self, served: _Served, error: TenantryError, *, closes: bool) -> Response:
         refused = refusal(error, served.route.dialect if served.route else Dialect.PROBLEM, self._issuer)
         closing = {"Connection": "close"} if closes else {}
-        headers = {**self._headers, REQUEST_ID: served.request, **refused.headers, **closing}
+        headers = {**self._headers, REQUEST_ID: served.request, **served.headers, **refused.headers, **closing}
         return Response(refused.body, refused.status, headers, refused.media)
 
     def _tell(self, request: Request, served: _Served, seconds: float) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from tenantry import __version__
 from tenantry.app.dialects import BODIES
-from tenantry.web import INSIDE, PUBLIC, Raw, Route
+from tenantry.web import CLIENT, INSIDE, PUBLIC, Raw, Route, Stream
 
 _Schemas = dict[Any, dict[str, Any]]
 _REFERENCE = "#/components/schemas/{name}"
@@ -41,7 +41,7 @@ def document(routes: Iterable[Route], issuer: str) -> dict[str, Any]:
 
 
 def _kinds(route: Route) -> list[Any]:
-    answer = [] if route.answer in (None, Raw) else [route.answer]
+    answer = [] if route.answer in (None, Raw, Stream) else [route.answer]
     body = [route.body] if route.body else []
     query = [field.type for field in msgspec.structs.fields(route.query)] if route.query else []
     return [*answer, *body, *query, *route.parameters.values(), BODIES[route.dialect][1]]
@@ -54,7 +54,7 @@ def _operation(route: Route, schema_of: _Schemas) -> dict[str, Any]:
     if description.strip():
         operation["description"] = inspect.cleandoc(description)
     operation["x-permission"] = route.permission.name
-    operation["security"] = [] if route.permission in (PUBLIC, INSIDE) else [{"bearer": []}]
+    operation["security"] = [] if route.permission in (PUBLIC, CLIENT, INSIDE) else [{"bearer": []}]
     if parameters := [*_path(route, schema_of), *_query(route, schema_of)]:
         operation["parameters"] = parameters
     if route.body:
@@ -85,6 +85,8 @@ def _query(route: Route, schema_of: _Schemas) -> list[dict[str, Any]]:
 def _success(route: Route, schema_of: _Schemas) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "Done."}
+    if route.answer is Stream:
+        return {"description": "Done.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     if route.answer is Raw:
         return {"description": "Done.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     return {"description": "Done.", "content": {"application/json": {"schema": schema_of[route.answer]}}}

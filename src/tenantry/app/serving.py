@@ -143,6 +143,7 @@ def assemble(
         log=log,
         answered=metrics.answered,
         inside=inside,
+        stopping=ending.told,
     )
     return edge
 

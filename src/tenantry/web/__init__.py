@@ -4,7 +4,21 @@ Start with `route`: it makes a `Route` from a function. A room gives a tuple of 
 """
 
 from tenantry.web.call import Call
-from tenantry.web.route import INSIDE, PUBLIC, Dialect, Limits, Media, Permission, Raw, Route, route
+from tenantry.web.route import CLIENT, INSIDE, PUBLIC, Dialect, Limits, Media, Permission, Raw, Route, Stream, route
 from tenantry.web.table import Table
 
-__all__ = ["INSIDE", "PUBLIC", "Call", "Dialect", "Limits", "Media", "Permission", "Raw", "Route", "Table", "route"]
+__all__ = [
+    "CLIENT",
+    "INSIDE",
+    "PUBLIC",
+    "Call",
+    "Dialect",
+    "Limits",
+    "Media",
+    "Permission",
+    "Raw",
+    "Route",
+    "Stream",
+    "Table",
+    "route",
+]

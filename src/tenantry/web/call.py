@@ -1,12 +1,11 @@
 """A call: what the handler of a route has of its request and of the node. It is an argument all the way; nothing of it is ambient."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from tenantry.core import scopes
 from tenantry.core.errors import Misuse
 from tenantry.core.principal import Principal
 from tenantry.core.scopes import TenantScope
@@ -22,34 +21,49 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     journal: Journal
     origin: Origin
     caller: Principal | None
-    """Whoever proved itself; nobody on a public route."""
+    """Whoever proved itself; nobody on a route that is public or authenticates its clients itself."""
+
+    within: TenantScope | None
+    """The organization that the call is about, where somebody was admitted to it."""
 
     writes: bool
     """Whether its route may write."""
+
+    headers: Mapping[str, str]
+    """What the request carries; names in any case."""
+
+    answer_headers: dict[str, str]
+    """What the answer, or the refusal, is to carry besides what every answer does."""
 
     @property
     def principal(self) -> Principal:
         """Whoever proved itself.
 
         Raises:
-            Misuse: the route is public.
+            Misuse: the route admits nobody.
         """
         if self.caller is None:
-            raise Misuse("A public route has no caller.")
+            raise Misuse("A route that admits nobody has no caller.")
         return self.caller
 
     @property
     def scope(self) -> TenantScope:
-        """The caller's organization."""
-        return scopes.of_principal(self.principal)
+        """The organization that the call is about: the caller's own, or one it was admitted to.
+
+        Raises:
+            Misuse: the route admits nobody.
+        """
+        if self.within is None:
+            raise Misuse("A route that admits nobody is about no organization.")
+        return self.within
 
     @property
     def reads(self) -> Reads:
-        """Reads within the caller's organization."""
+        """Reads within that organization."""
         return self.journal.reads(self.scope)
 
     def begin(self) -> AbstractAsyncContextManager[WriteSet]:
-        """A write set of the caller's organization; see `Journal.begin`.
+        """A write set of that organization; see `Journal.begin`.
 
         Raises:
             Misuse: the route only reads.

@@ -11,7 +11,7 @@ parameter of the path, and what it returns is the answer. The first line of its 
 import enum
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, get_type_hints
 
 import msgspec
@@ -24,14 +24,21 @@ _PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """What a caller must be allowed to. `writes`: it changes something, so no route that reads may ask for it."""
+    """What a caller must be allowed to: a relation of the system model."""
 
     name: str
     writes: bool
+    """It changes something, so no route that reads may ask for it."""
+
+    on: str = "organization"
+    """The type of the object it is asked on: the organization that the call is about, or what the path names as `{type_id}`."""
 
 
 PUBLIC = Permission("public", writes=False)
 """Anybody may, without proving anything. Said at the route, never meant by silence."""
+
+CLIENT = Permission("client", writes=True)
+"""Whoever the operation itself authenticates from what it is sent: a client at an endpoint of OAuth."""
 
 INSIDE = Permission("inside", writes=False)
 """Whoever reaches a listener that is for operators alone; on any other the route does not exist."""
@@ -82,6 +89,13 @@ class Raw(msgspec.Struct, frozen=True):
     media: str
 
 
+class Stream(msgspec.Struct, frozen=True, eq=False):
+    """An answer that is sent as it comes, until it ends, the client goes, or the server stops."""
+
+    pieces: AsyncGenerator[bytes, None]
+    media: str
+
+
 class Route(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """One operation. Made by `route`; a `Table` refuses those that are incomplete."""
 
@@ -97,7 +111,7 @@ class Route(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     query: type[msgspec.Struct] | None
     body: type[msgspec.Struct] | None
     answer: Any
-    """A type that msgspec encodes, `Raw`, or `None` for no content."""
+    """A type that msgspec encodes, `Raw`, `Stream`, or `None` for no content."""
 
     asks: bool
     """A POST that changes nothing: its question is too large for a query."""

@@ -13,7 +13,7 @@ import msgspec
 
 from tenantry.core.errors import Misuse, NotFound
 from tenantry.web.refusals import NotAllowed
-from tenantry.web.route import METHODS, Dialect, Permission, Raw, Route
+from tenantry.web.route import METHODS, Dialect, Permission, Raw, Route, Stream
 
 _PATH = re.compile(r"(/([A-Za-z0-9._~:-]+|\{[a-z][a-z0-9_]*\}))+")
 
@@ -120,7 +120,9 @@ def _complete(route: Route) -> None:
     for kind in (route.query, route.body):
         if kind is not None:
             _strict(called, kind, route.dialect)
-    if route.answer is not None and route.answer is not Raw and get_origin(route.answer) is None:
+    if (on := f"{route.permission.on}_id") != "organization_id" and on not in route.parameters:
+        raise Misuse(f"{called} asks for {route.permission.name} on a {route.permission.on}, and its path names none.")
+    if route.answer not in (None, Raw, Stream) and get_origin(route.answer) is None:
         msgspec.json.schema(route.answer)
 
 
