@@ -3,9 +3,12 @@
 It writes down, for one user, a formula for every relation to every object there is, and repeats until nothing changes. It
 knows no plan, no numbers, no walk and no limit. An exclusion is judged by the last round's result: the alternating fixpoint
 that defines the well-founded model. A relation that is neither true nor false in it is `None`.
+
+A condition is a function of the context here, and one that lacks its parameter is `UNKNOWN`, which may be true or not.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from tenantry.access import expand as tree
@@ -56,6 +59,14 @@ class But:
 
 Formula = Atom | AnyOf | AllOf | But
 TRUE = AllOf([])
+FALSE = AnyOf([])
+UNKNOWN = Atom("?")
+
+CONDITIONS: dict[str, Callable[[Mapping[str, int]], bool]] = {
+    "low": lambda context: context["x"] < 2,
+    "even": lambda context: context["y"] % 2 == 0,
+}
+"""What the conditions of the random models say, by their names."""
 
 
 def solve(formulas: dict[str, Formula]) -> dict[str, bool | None]:
@@ -63,9 +74,9 @@ def solve(formulas: dict[str, Formula]) -> dict[str, bool | None]:
     every: dict[str, Formula] = {}
     for node, formula in formulas.items():
         every[node] = _named_subtracts(formula, node, every)
-    surely = _round(every, set(every))
+    surely = _round(every, {*every, UNKNOWN.node})
     while True:
-        perhaps = _round(every, surely)
+        perhaps = _round(every, surely, {UNKNOWN.node})
         again = _round(every, perhaps)
         if again == surely:
             return {node: True if node in surely else None if node in perhaps else False for node in formulas}
@@ -88,8 +99,8 @@ def _named_subtracts(formula: Formula, node: str, into: dict[str, Formula]) -> F
             return But(_named_subtracts(base, node, into), Atom(name))
 
 
-def _round(formulas: dict[str, Formula], excluded: set[str]) -> set[str]:
-    """What follows, if exactly those are true where they are subtracted."""
+def _round(formulas: dict[str, Formula], excluded: set[str], given: Iterable[str] = ()) -> set[str]:
+    """What follows from what is given, if exactly those are true where they are subtracted."""
 
     def value(formula: Formula) -> bool:
         match formula:
@@ -102,7 +113,7 @@ def _round(formulas: dict[str, Formula], excluded: set[str]) -> set[str]:
             case But(base, subtract):
                 return value(base) and not (isinstance(subtract, Atom) and subtract.node in excluded)
 
-    true: set[str] = set()
+    true = set(given)
     grew = True
     while grew:
         before = len(true)
@@ -114,8 +125,15 @@ def _round(formulas: dict[str, Formula], excluded: set[str]) -> set[str]:
 class World:
     """A model, its tuples, and every object of whose relations there is something to say."""
 
-    def __init__(self, model: Model, tuples: Iterable[TupleKey], objects: Iterable[str]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tuples: Iterable[TupleKey],
+        objects: Iterable[str],
+        context: Mapping[str, int] | None = None,
+    ) -> None:
         self.types = {type_.name: type_ for type_ in model.types}
+        self.context = context or {}
         self.tuples = list(tuples)
         self.objects = list(objects)
 
@@ -139,12 +157,14 @@ class World:
     def formula(self, rewrite: Rewrite, object_: str, relation: Relation, user: str) -> Formula:
         match rewrite:
             case Direct():
-                return AnyOf([self.named(subject, user) for subject in self.subjects(object_, relation)])
+                named = self.subjects(object_, relation)
+                return AnyOf([AllOf([weighed, self.named(subject, user)]) for subject, weighed in named])
             case Computed(name):
                 return Atom(f"{object_}#{name}")
             case Through(name, tupleset):
                 of = next(r for r in self.type_of(object_).relations if r.name == tupleset)
-                return AnyOf([Atom(f"{p}#{name}") for p in self.subjects(object_, of) if self.defines(p, name)])
+                parents = [(p, weighed) for p, weighed in self.subjects(object_, of) if self.defines(p, name)]
+                return AnyOf([AllOf([weighed, Atom(f"{p}#{name}")]) for p, weighed in parents])
             case Union(parts):
                 return AnyOf([self.formula(part, object_, relation, user) for part in parts])
             case Intersection(parts):
@@ -152,10 +172,19 @@ class World:
             case Exclusion(base, subtract):
                 return But(self.formula(base, object_, relation, user), self.formula(subtract, object_, relation, user))
 
-    def subjects(self, object_: str, relation: Relation) -> list[str]:
-        """Whom the relation's tuples name, as far as the model lets them."""
-        named = (t.user for t in self.tuples if (t.object, t.relation) == (object_, relation.name))
-        return [subject for subject in named if restriction_of(subject) in relation.restrictions]
+    def subjects(self, object_: str, relation: Relation) -> list[tuple[str, Formula]]:
+        """Whom the relation's tuples name, as far as the model lets them, and what their conditions come to."""
+        own = [t for t in self.tuples if (t.object, t.relation) == (object_, relation.name)]
+        return [(t.user, self.weighed(t)) for t in own if restriction_of(t) in relation.restrictions]
+
+    def weighed(self, key: TupleKey) -> Formula:
+        if key.condition is None:
+            return TRUE
+        context = {**self.context, **json.loads(key.condition.context)}
+        try:
+            return TRUE if CONDITIONS[key.condition.name](context) else FALSE
+        except KeyError:
+            return UNKNOWN
 
     def defines(self, object_: str, relation: str) -> bool:
         return any(r.name == relation for r in self.type_of(object_).relations)
@@ -165,14 +194,14 @@ class World:
         everybody = subject.endswith(":*") and "#" not in user and user.startswith(subject[:-1])
         if subject == user or everybody:
             return TRUE
-        return Atom(subject) if "#" in subject else AnyOf([])
+        return Atom(subject) if "#" in subject else FALSE
 
 
-def restriction_of(subject: str) -> Restriction:
-    """The restriction that lets a tuple name the subject."""
-    object_, _, relation = subject.partition("#")
+def restriction_of(key: TupleKey) -> Restriction:
+    """The restriction that admits a tuple."""
+    object_, _, relation = key.user.partition("#")
     type_, _, id_ = object_.partition(":")
-    return Restriction(type_, relation, wildcard=id_ == "*")
+    return Restriction(type_, relation, id_ == "*", key.condition.name if key.condition else "")
 
 
 def formula_of(node: tree.Node, user: str) -> Formula:

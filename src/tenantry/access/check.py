@@ -7,13 +7,12 @@ meaning.
 """
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 
 from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import DepthExceeded, TooComplex
 from tenantry.access.graph import RELATION_MASK, WILDCARD, Graph
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
-from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Same, Step, Without, leads, named
+from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Same, Without, leads, named
 from tenantry.access.question import Goal, Seeker, View, admit, goal_of, seeker_of
 from tenantry.access.tuples import RelationshipCondition, TupleKey
 
@@ -44,15 +43,26 @@ def check(
 
 
 def holds(view: View, seeker: Seeker, goal: Goal) -> bool:
-    """Answer a question in numbers.
+    """Answer a question in numbers. What is found on the way is kept in the view for the seeker's next question.
 
     Raises:
         ConditionFailed, DepthExceeded, TooComplex: it cannot be decided.
     """
+    found = view.known if view.known_of == seeker.node and len(view.known) <= DECISION_MAX_NODES else {}
+    # Nothing is kept of a walk that gives up, for it leaves nodes open.
+    view.known_of, view.known = seeker.node, {}
+    walk = _Walk(view, seeker, goal.rule, found)
     try:
-        return _Walk(view, seeker, goal.rule).node(goal.node, goal.rule, HOPS_MAX, _FRAMES_MAX)
+        answer = walk.node(goal.node, goal.rule, HOPS_MAX, _FRAMES_MAX)
     except _Unsound:
-        closure = Closure(view, seeker, goal)
+        return _closed(Closure(view, seeker, goal), goal)
+    # What came back to an open node counted it as a no, which holds for other questions if it became one.
+    if not (answer and walk.circled):
+        view.known = found
+    return answer
+
+
+def _closed(closure: Closure, goal: Goal) -> bool:
     match closure.outcome(goal.node):
         case Outcome.TOO_DEEP:
             raise DepthExceeded(f"The answer lies more than {HOPS_MAX} objects away (depth_exceeded).")
@@ -66,32 +76,56 @@ class _Unsound(Exception):
     """The walk cannot say; the closure can."""
 
 
-class _Seen(Enum):
-    OPEN = "being decided further up"
+_NO = -1
+_OPEN = -2  # being decided further up
 
 
 class _Walk:
-    """One question's walk. `hops` and `frames` count down."""
+    """One question's walk. `hops` and `frames` count down.
 
-    __slots__ = ("found", "kind", "plan", "seeker", "tuples", "union_only", "userset", "weigh")
+    `found` holds by node what it came to: a no, or a yes as the hops that were left to find it with; a question with fewer
+    left has to find it anew.
+    """
 
-    def __init__(self, view: View, seeker: Seeker, rule: Rule) -> None:
+    __slots__ = (
+        "circled",
+        "everybody",
+        "found",
+        "full",
+        "kind",
+        "plan",
+        "rules",
+        "seeker",
+        "target",
+        "tuples",
+        "union_only",
+        "userset",
+        "weigh",
+    )
+
+    def __init__(self, view: View, seeker: Seeker, rule: Rule, found: dict[int, int]) -> None:
         self.plan = view.plan
+        self.rules = view.plan.rules
         self.tuples = view.tuples
         self.weigh = view.circumstances.weigh
         self.seeker = seeker
+        self.target = seeker.node
         self.kind = seeker.kind
+        self.everybody = seeker.everybody
         self.userset = seeker.userset
         self.union_only = rule.union_only
-        self.found: dict[int, bool | _Seen] = {}
+        self.found = found
+        self.full = len(found) + DECISION_MAX_NODES
+        self.circled = False
 
     def node(self, node: int, rule: Rule, hops: int, frames: int) -> bool:
         known = self.found.get(node)
-        if known is not None:
-            if known is not _Seen.OPEN:
-                return known
+        if known is not None and known <= hops:
+            if known != _OPEN:
+                return known >= 0
             # With unions alone a yes anywhere is the answer to everything above it, so that only the first look counts.
             if self.union_only:
+                self.circled = True
                 return False
             raise _Unsound
         if self.kind not in rule.reach and not self.userset:
@@ -99,51 +133,48 @@ class _Walk:
         frames -= rule.height
         if hops < 0 or frames < 0:
             raise _Unsound
-        if node == self.seeker.node:
+        if node == self.target:
             return True
-        if len(self.found) >= DECISION_MAX_NODES:
+        if len(self.found) >= self.full:
             raise TooComplex(f"More than {DECISION_MAX_NODES} pairs of object and relation would have to be looked at.")
-        self.found[node] = _Seen.OPEN
-        answer = self.found[node] = _STEPS[type(rule.step)](self, rule.step, node, hops, frames)
+        self.found[node] = _OPEN
+        answer = _STEPS[type(rule.step)](self, rule.step, node, hops, frames)
+        self.found[node] = hops if answer else _NO
         return answer
-
-    def step(self, step: Step, node: int, hops: int, frames: int) -> bool:
-        return _STEPS[type(step)](self, step, node, hops, frames)
 
     def assigned(self, step: Assigned, node: int, hops: int, frames: int) -> bool:
         if step.under:
             return self.conditional(step, node, hops, frames)
-        tuples, seeker = self.tuples, self.seeker
-        if seeker.kind in step.kinds and tuples.has(node, seeker.node):
+        tuples, kinds = self.tuples, step.kinds
+        if self.kind in kinds and tuples.has(node, self.target):
             return True
-        if seeker.everybody and seeker.kind | WILDCARD in step.kinds and tuples.has(node, seeker.everybody):
+        if self.everybody and self.kind | WILDCARD in kinds and tuples.has(node, self.everybody):
             return True
         if step.usersets:
-            rules = self.plan.rules
             for userset in tuples.usersets(node):
                 kind = tuples.kind_of(userset)
-                if kind in step.kinds and self.node(userset, rules[kind], hops - 1, frames):
+                if kind in kinds and self.node(userset, self.rules[kind], hops - 1, frames):
                     return True
         return False
 
     def same(self, step: Same, node: int, hops: int, frames: int) -> bool:
-        return self.node(node & ~RELATION_MASK | step.kind & RELATION_MASK, self.plan.rules[step.kind], hops, frames)
+        return self.node(node & ~RELATION_MASK | step.kind & RELATION_MASK, self.rules[step.kind], hops, frames)
 
     def parents(self, step: Parents, node: int, hops: int, frames: int) -> bool:
         if step.under:
             return self.conditional(step, node, hops, frames)
-        tuples, rules = self.tuples, self.plan.rules
+        tuples = self.tuples
         for parent in tuples.objects(node & ~RELATION_MASK | step.tupleset):
             kind = tuples.kind_of(parent)
             if kind in step.kinds:
-                rule = rules.get(kind | step.relation)
+                rule = self.rules.get(kind | step.relation)
                 if rule is not None and self.node(parent | step.relation, rule, hops - 1, frames):
                     return True
         return False
 
     def conditional(self, step: Assigned | Parents, node: int, hops: int, frames: int) -> bool:
         """A step of which some tuples may be under a condition. One that matters and cannot be decided is the closure's."""
-        tuples, rules = self.tuples, self.plan.rules
+        tuples, rules = self.tuples, self.rules
         if isinstance(step, Assigned):
             for _, condition in named(tuples, step, node, self.seeker.subjects):
                 if condition is None or self.met(condition):
@@ -165,13 +196,22 @@ class _Walk:
         raise _Unsound
 
     def any_of(self, step: AnyOf, node: int, hops: int, frames: int) -> bool:
-        return any(self.step(inner, node, hops, frames) for inner in step.steps)
+        for inner in step.steps:  # noqa: SIM110 a generator costs more than most steps
+            if _STEPS[type(inner)](self, inner, node, hops, frames):
+                return True
+        return False
 
     def all_of(self, step: AllOf, node: int, hops: int, frames: int) -> bool:
-        return all(self.step(inner, node, hops, frames) for inner in step.steps)
+        for inner in step.steps:  # noqa: SIM110
+            if not _STEPS[type(inner)](self, inner, node, hops, frames):
+                return False
+        return True
 
     def without(self, step: Without, node: int, hops: int, frames: int) -> bool:
-        return self.step(step.base, node, hops, frames) and not self.step(step.subtract, node, hops, frames)
+        base, subtract = step.base, step.subtract
+        if not _STEPS[type(base)](self, base, node, hops, frames):
+            return False
+        return not _STEPS[type(subtract)](self, subtract, node, hops, frames)
 
 
 _STEPS: dict[type, Callable[..., bool]] = {

@@ -67,6 +67,8 @@ class Circumstances:
         LimitExceeded: the context is larger than a question's may be.
     """
 
+    __slots__ = ("_bytes", "_conditions", "_context", "_found")
+
     def __init__(self, conditions: Conditions, context: Mapping[str, object] | None = None) -> None:
         self._conditions = conditions
         self._context = context or {}

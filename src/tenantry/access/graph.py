@@ -12,7 +12,7 @@ contextual tuples. A graph belongs to one thread; what is read may not be kept o
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol, TypeAlias
 
 from tenantry.access.errors import LimitExceeded
@@ -204,56 +204,66 @@ class Graph:
         return number
 
 
+class _Contextual:
+    """A question's own tuples, by number."""
+
+    def __init__(self) -> None:
+        self.objects: dict[int, set[int]] = {}
+        self.usersets: dict[int, set[int]] = {}
+        self.holders: dict[int, set[int]] = {}
+        self.conditional: dict[int, dict[int, RelationshipCondition]] = {}
+        self.conditional_holders: dict[int, set[int]] = {}
+
+
 class Overlay:
     """A graph as one question sees it: with the question's names, known or not, and its contextual tuples.
 
     A contextual tuple stands in the place of the graph's, if there is one, with its own condition or none.
     """
 
-    def __init__(self, graph: Graph, contextual: Iterable[TupleKey] = ()) -> None:
+    def __init__(self, graph: Graph, contextual: Collection[TupleKey] = ()) -> None:
         self.names = graph.names
+        self.tuples: Tuples = self if contextual else graph
+        """The quickest thing that answers as this does, of all that occurs in a tuple."""
         self._graph = graph
         self._numbers: dict[str, int] = {}
         self._texts: list[str] = []
         self._kinds: list[int] = []
-        self._objects: dict[int, set[int]] = {}
-        self._usersets: dict[int, set[int]] = {}
-        self._holders: dict[int, set[int]] = {}
-        self._conditional: dict[int, dict[int, RelationshipCondition]] = {}
-        self._conditional_holders: dict[int, set[int]] = {}
+        self._own = _Contextual() if contextual else _EMPTY
         for key in contextual:
             self._add(key)
-
-    @property
-    def tuples(self) -> Tuples:
-        """The quickest thing that answers as this does, of all that occurs in a tuple."""
-        return self if self._holders or self._conditional_holders else self._graph
 
     def subject(self, subject: Subject) -> int:
         """The node of a subject, or of an object with a relation."""
         return self._number(subject) << RELATION_BITS | self.names.relation(subject.relation)
 
+    def everybody(self, type_: str) -> int:
+        """The node of a type's wildcard; zero if no tuple names it."""
+        text = f"{type_}:*"
+        return (self._graph.number(text) or self._numbers.get(text, 0)) << RELATION_BITS
+
     def has(self, node: int, subject: int) -> bool:
-        if subject in (self._usersets if subject & RELATION_MASK else self._objects).get(node, ()):
+        own = self._own
+        if subject in (own.usersets if subject & RELATION_MASK else own.objects).get(node, ()):
             return True
-        return self._graph.has(node, subject) and subject not in self._conditional.get(node, ())
+        return self._graph.has(node, subject) and subject not in own.conditional.get(node, ())
 
     def objects(self, node: int) -> Collection[int]:
-        return self._joined(node, self._graph.objects(node), self._objects)
+        return self._joined(node, self._graph.objects(node), self._own.objects)
 
     def usersets(self, node: int) -> Collection[int]:
-        return self._joined(node, self._graph.usersets(node), self._usersets)
+        return self._joined(node, self._graph.usersets(node), self._own.usersets)
 
     def conditional(self, node: int) -> Conditional:
-        extra = self._conditional.get(node)
+        extra = self._own.conditional.get(node)
         known = self._graph.conditional(node)
         return {**known, **extra} if extra else known
 
     def holders(self, subject: int) -> Collection[int]:
-        return {*self._graph.holders(subject), *self._holders.get(subject, ())}
+        return {*self._graph.holders(subject), *self._own.holders.get(subject, ())}
 
     def conditional_holders(self, subject: int) -> Collection[int]:
-        return {*self._graph.conditional_holders(subject), *self._conditional_holders.get(subject, ())}
+        return {*self._graph.conditional_holders(subject), *self._own.conditional_holders.get(subject, ())}
 
     def kind_of(self, subject: int) -> int:
         object_ = subject >> RELATION_BITS
@@ -269,16 +279,16 @@ class Overlay:
     def _add(self, key: TupleKey) -> None:
         user = read_subject(key.user)
         node = self._number(read_object(key.object)) << RELATION_BITS | self.names.relation(key.relation)
-        subject = self.subject(user)
+        subject, own = self.subject(user), self._own
         if key.condition:
-            self._conditional.setdefault(node, {})[subject] = key.condition
-            self._conditional_holders.setdefault(subject, set()).add(node)
+            own.conditional.setdefault(node, {})[subject] = key.condition
+            own.conditional_holders.setdefault(subject, set()).add(node)
         else:
-            (self._usersets if user.relation else self._objects).setdefault(node, set()).add(subject)
-            self._holders.setdefault(subject, set()).add(node)
+            (own.usersets if user.relation else own.objects).setdefault(node, set()).add(subject)
+            own.holders.setdefault(subject, set()).add(node)
 
     def _joined(self, node: int, known: Collection[int], extra: dict[int, set[int]]) -> Collection[int]:
-        replaced = self._conditional.get(node)
+        replaced = self._own.conditional.get(node)
         kept = [subject for subject in known if subject not in replaced] if replaced else known
         own = extra.get(node)
         return own.union(kept) if own else kept
@@ -293,6 +303,9 @@ class Overlay:
             self._texts.append(text)
             self._kinds.append(_kind(self.names, object_))
         return number
+
+
+_EMPTY = _Contextual()
 
 
 def _kind(names: Names, object_: Subject) -> int:

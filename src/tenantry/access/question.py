@@ -1,13 +1,12 @@
 """Who asks, put in numbers, under which circumstances, and what a model can be asked."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import msgspec
 
 from tenantry.access.conditions import Circumstances
 from tenantry.access.errors import AccessError
-from tenantry.access.graph import RELATION_MASK, Graph, Overlay
+from tenantry.access.graph import Graph, Overlay
 from tenantry.access.plan import Plan, Rule
 from tenantry.access.tuples import Subject, TupleKey
 
@@ -15,17 +14,14 @@ from tenantry.access.tuples import Subject, TupleKey
 class Seeker(msgspec.Struct, frozen=True):
     """The subject of a question: its node, its kind, and the node of the wildcard that covers it.
 
-    `everybody` is zero where nothing covers the subject: a userset, or a wildcard itself.
+    `everybody` is zero where nothing covers the subject: a userset, or a wildcard itself. `userset` says that it is one,
+    which has the relation that it is, and which no rule's `reach` speaks of.
     """
 
     node: int
     kind: int
     everybody: int
-
-    @property
-    def userset(self) -> bool:
-        """Whether it is a userset, which has the relation that it is, and which no rule's `reach` speaks of."""
-        return self.node & RELATION_MASK != 0
+    userset: bool
 
     @property
     def subjects(self) -> tuple[int, ...]:
@@ -41,7 +37,10 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 class View(Overlay):
-    """A graph as one question sees it, and the circumstances that its conditions are weighed in."""
+    """A graph as one question sees it, or several that are asked in the same circumstances.
+
+    `known` is what was found of the last seeker, for her next question: see `check`.
+    """
 
     def __init__(
         self,
@@ -51,10 +50,13 @@ class View(Overlay):
         context: Mapping[str, object] | None = None,
     ) -> None:
         """Raises what `Vocabulary.admit_all` and `Circumstances` raise for what is sent beside a question."""
-        plan.vocabulary.admit_all(contextual)
+        if contextual:
+            plan.vocabulary.admit_all(contextual)
         super().__init__(graph, contextual)
         self.plan = plan
         self.circumstances = Circumstances(plan.conditions, context)
+        self.known: dict[int, int] = {}
+        self.known_of = 0
 
 
 def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
@@ -63,8 +65,10 @@ def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
     Raises:
         AccessError: `validation_error`, whatever was wrong, as OpenFGA has it.
     """
-    with _as_one_error():
+    try:
         return plan.vocabulary.check_subject(key.user), plan.vocabulary.check_object(key.object, key.relation)
+    except AccessError as error:
+        raise AccessError(error.message, hint=error.hint) from error
 
 
 def admit_subject(plan: Plan, user: str) -> Subject:
@@ -73,14 +77,8 @@ def admit_subject(plan: Plan, user: str) -> Subject:
     Raises:
         AccessError: `validation_error`, as with `admit`.
     """
-    with _as_one_error():
-        return plan.vocabulary.check_subject(user)
-
-
-@contextmanager
-def _as_one_error() -> Iterator[None]:
     try:
-        yield
+        return plan.vocabulary.check_subject(user)
     except AccessError as error:
         raise AccessError(error.message, hint=error.hint) from error
 
@@ -89,11 +87,11 @@ def seeker_of(view: View, subject: Subject) -> Seeker:
     """The subject in numbers."""
     node = view.subject(subject)
     if subject.wildcard or subject.relation:
-        return Seeker(node, view.kind_of(node), 0)
-    return Seeker(node, view.kind_of(node), view.subject(Subject(subject.type, "*")))
+        return Seeker(node, view.kind_of(node), 0, bool(subject.relation))
+    return Seeker(node, view.kind_of(node), view.everybody(subject.type), userset=False)
 
 
 def goal_of(view: View, object_: Subject, relation: str) -> Goal:
     """The relation to the object, in numbers."""
-    node = view.subject(msgspec.structs.replace(object_, relation=relation))
+    node = view.subject(object_) | view.names.relation(relation)
     return Goal(node, view.plan.rules[view.kind_of(node)])

@@ -19,8 +19,33 @@ from tenantry.access.limits import (
 from tenantry.access.model import Condition, Direct, Model, Relation, Restriction, Through, Type, leaves_of
 from tenantry.access.parameters import read_value
 
-# Controls (NUL among them), blanks, and lone surrogates, which are no characters at all.
-_FORBIDDEN = re.compile("[\x00- \x7f-\x9f\ud800-\udfff]")
+# Neither controls (NUL among them) nor blanks, nor lone surrogates, which are no characters at all.
+_NEVER = "\x00- \x7f-\x9f\ud800-\udfff"
+_FORM = re.compile(f"([^:#{_NEVER}]+):([^:#{_NEVER}]+)(?:#([^:#@{_NEVER}]+))?")
+
+
+class RelationshipCondition(msgspec.Struct, frozen=True):
+    """The condition under which a tuple counts, by its name in the model, and what the tuple itself says of it.
+
+    `context` is a JSON object as text, by the names of the condition's parameters; it prevails over that of a question.
+    """
+
+    name: str
+    context: str = "{}"
+
+    def values(self) -> Mapping[str, object]:
+        """The context, read.
+
+        Raises:
+            ValueError: it is not a JSON object.
+        """
+        try:
+            return _context.decode(self.context)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError("the context is not a JSON object") from error
+
+
+_context = msgspec.json.Decoder(dict[str, object])
 
 
 class RelationshipCondition(msgspec.Struct, frozen=True):
@@ -106,14 +131,11 @@ def read_subject(text: str) -> Subject:
 
 
 def _read(text: str, longest: int) -> Subject | None:
-    object_, hash_, relation = text.partition("#")
-    type_, colon, id_ = object_.partition(":")
-    well_formed = type_ and colon and id_ and bool(hash_) == bool(relation)
-    if not well_formed or any(c in id_ + relation for c in ":#") or (relation and ("*" in id_ or "@" in relation)):
+    form = _FORM.fullmatch(text)
+    if form is None or (len(text) if text.isascii() else len(text.encode())) > longest:
         return None
-    if _FORBIDDEN.search(text) or len(text.encode()) > longest:
-        return None
-    return Subject(type_, id_, relation)
+    type_, id_, relation = form.groups(default="")
+    return None if relation and "*" in id_ else Subject(type_, id_, relation)
 
 
 class Vocabulary:
