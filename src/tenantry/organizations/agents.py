@@ -283,6 +283,16 @@ async def agent(reads: Reads, agent_id: str) -> Agent:
     return unfold(await reads.one(AGENT, id=agent_id), Agent)
 
 
+async def page(reads: Reads, after: str, most: int) -> list[Agent]:
+    """The organization's agents in the order of their ids, after one of them."""
+    return [unfold(row, Agent) for row in await reads.all(AGENTS_PAGE, after=after, most=most)]
+
+
+async def orphans(reads: Reads, after: str, most: int) -> list[Agent]:
+    """Its orphaned agents."""
+    return [unfold(row, Agent) for row in await reads.all(ORPHANS_PAGE, after=after, most=most)]
+
+
 async def add(w: WriteSet, reads: Reads, agent_id: str, new: NewAgent, now_ms: int) -> None:
     """Make an agent of a blueprint version.
 

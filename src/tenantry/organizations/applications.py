@@ -142,6 +142,11 @@ async def application(reads: Reads, application_id: str) -> Application:
     return unfold(await reads.one(APPLICATION, id=application_id), Application)
 
 
+async def page(reads: Reads, after: str, most: int) -> list[Application]:
+    """The organization's applications in the order of their ids, after one of them."""
+    return [unfold(row, Application) for row in await reads.all(APPLICATIONS_PAGE, after=after, most=most)]
+
+
 def add(w: WriteSet, application_id: str, new: NewApplication, now_ms: int) -> None:
     """Register an application."""
     parties.add(w, PartyKind.APPLICATION, application_id, now_ms)

@@ -11,6 +11,7 @@ from tenantry.core.errors import AlreadyDone, Conflict, Invalid
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
 from tenantry.organizations import doors
 from tenantry.organizations.doors import DoorKind
+from tenantry.organizations.organization import told
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -137,10 +138,7 @@ async def prove(w: WriteSet, reads: Reads, domain_id: str, word: str, now_ms: in
     known = await reads.one(DOMAIN, id=domain_id)
     w.write(PROVE, AlreadyProved, id=domain_id, proved_at=now_ms, word=word)
     doors.open_door(w, DoorKind.DOMAIN, known.name, domain_id)
-    event = DomainProved(domain_id, known.name, word)
-    w.record(event)
-    if w.platform is not None:
-        w.platform.record(event)
+    told(w, DomainProved(domain_id, known.name, word))
 
 
 async def remove(w: WriteSet, reads: Reads, domain_id: str) -> None:

@@ -10,6 +10,7 @@ from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import Principal
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
+from tenantry.organizations.organization import told
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -115,9 +116,7 @@ def enter(w: WriteSet, entry_id: str, operator: Principal, reason: str, *, now_m
     if not now_ms < ends_at_ms <= now_ms + ENTRY_MAX_MS:
         raise Invalid("An entry ends within 30 minutes.")
     w.write(ENTER, id=entry_id, operator_id=operator.id, reason=reason, made_at=now_ms, ends_at=ends_at_ms)
-    event = OperatorEntered(entry_id, w.org, operator.id, reason, ends_at_ms)
-    w.record(event)
-    w.platform.record(event)
+    told(w, OperatorEntered(entry_id, w.org, operator.id, reason, ends_at_ms))
 
 
 async def scope_of(reads: Reads, entry_id: str, operator: Principal, now_ms: int) -> TenantScope:
@@ -136,17 +135,14 @@ async def scope_of(reads: Reads, entry_id: str, operator: Principal, now_ms: int
     return scopes.of_entry(operator, entry.org)
 
 
-async def end(w: WriteSet, reads: Reads, entry_id: str, now_ms: int, *, vetoed: bool) -> None:
+def end(w: WriteSet, entry: Entry, now_ms: int, *, vetoed: bool) -> None:
     """End an entry: the operator leaves, or the organization vetoes it. Everything of it is dead from this revision on.
 
-    Raises:
-        NotFound: there is no such entry.
+    `w` is begun `with_platform`: both logs say so.
+
+    Raises, when the set is sent:
         EntryOver: it has ended.
     """
-    entry = await reads.one(ENTRY, id=entry_id)
-    w.write(END_ENTRY, EntryOver, id=entry_id, ended_at=now_ms)
-    w.cut(entry_id)
-    event = OperatorLeft(entry_id, w.org, entry.operator_id, vetoed)
-    w.record(event)
-    if w.platform is not None:
-        w.platform.record(event)
+    w.write(END_ENTRY, EntryOver, id=entry.id, ended_at=now_ms)
+    w.cut(entry.id)
+    told(w, OperatorLeft(entry.id, w.org, entry.operator_id, vetoed))

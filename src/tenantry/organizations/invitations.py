@@ -8,7 +8,7 @@ import msgspec
 from tenantry.core.errors import AlreadyDone, Invalid, NotFound
 from tenantry.core.secrets import Secret
 from tenantry.journal import Event, Personal, Reads, Target, WriteSet
-from tenantry.organizations import parties, users
+from tenantry.organizations import parties, roles, users
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
 from tenantry.organizations.users import Known, Profile
@@ -156,7 +156,7 @@ async def named_by(reads: Reads, secret: Secret) -> Invitation:
 
 
 def accept(w: WriteSet, invitation: Invitation, user_id: str, display_name: str, now_ms: int, known: Known) -> None:
-    """Whoever holds the secret becomes a user, once. The role, if any, is given by the caller in the same set.
+    """Whoever holds the secret becomes a user, once. It gets the role it was invited to, if any.
 
     Raises, when the set is sent:
         NotOpen: it was spent or withdrawn, it has expired, or its giver is not active.
@@ -165,6 +165,8 @@ def accept(w: WriteSet, invitation: Invitation, user_id: str, display_name: str,
     users.add(w, user_id, Profile(invitation.email, display_name), now_ms, known)
     w.write(SPEND, NotOpen, id=invitation.id, user_id=user_id, now=now_ms)
     w.record(InvitationAccepted(invitation.id, user_id))
+    if invitation.role:
+        roles.give(w, invitation.role, user_id)
 
 
 async def withdraw(w: WriteSet, reads: Reads, invitation_id: str) -> None:

@@ -147,7 +147,12 @@ async def resource(reads: Reads, resource_id: str) -> Resource:
     Raises:
         NotFound: there is no such one.
     """
-    return of_row(await reads.one(RESOURCE, id=resource_id))
+    return _of_row(await reads.one(RESOURCE, id=resource_id))
+
+
+async def page(reads: Reads, after: str, most: int) -> list[Resource]:
+    """The organization's resources in the order of their ids, after one of them."""
+    return [_of_row(row) for row in await reads.all(RESOURCES_PAGE, after=after, most=most)]
 
 
 async def of_indicator(reads: Reads, text: str) -> Resource:
@@ -156,10 +161,10 @@ async def of_indicator(reads: Reads, text: str) -> Resource:
     Raises:
         NotFound: there is no such one.
     """
-    return of_row(await reads.one(RESOURCE_OF_INDICATOR, indicator=text))
+    return _of_row(await reads.one(RESOURCE_OF_INDICATOR, indicator=text))
 
 
-def of_row(row: _ResourceRow) -> Resource:
+def _of_row(row: _ResourceRow) -> Resource:
     """A resource as its row says it."""
     scopes = msgspec.json.decode(row.scopes_json, type=tuple[str, ...])
     return Resource(

@@ -100,6 +100,20 @@ class VisitorLetIn(Event, tag="visiting_agent.let_in", frozen=True):
     behind: list[str]
 
 
+class VisitorBacked(Event, tag="visiting_agent.backed", frozen=True):
+    """A user, or a group's users, may stand behind a visiting agent."""
+
+    agent: Target
+    party: Target
+
+
+class VisitorUnbacked(Event, tag="visiting_agent.unbacked", frozen=True):
+    """A user, or a group's users, may stand behind a visiting agent no more."""
+
+    agent: Target
+    party: Target
+
+
 class VisitorLimited(Event, tag="visiting_agent.limited", frozen=True):
     """A visiting agent's ceiling is another."""
 
@@ -121,6 +135,11 @@ async def visitor(reads: Reads, agent_id: str) -> VisitingAgent:
         NotFound: there is no such one.
     """
     return unfold(await reads.one(VISITOR, id=agent_id), VisitingAgent)
+
+
+async def page(reads: Reads, after: str, most: int) -> list[VisitingAgent]:
+    """The organization's visiting agents in the order of their ids, after one of them."""
+    return [unfold(row, VisitingAgent) for row in await reads.all(VISITORS_PAGE, after=after, most=most)]
 
 
 async def of_client(reads: Reads, client_id: str) -> VisitingAgent:
@@ -157,7 +176,7 @@ def let_in(
     folded, address = fold(ceiling), client_metadata_url(client_id)
     w.write(ADD_VISITOR, AlreadyIn, id=agent_id, name=named(name), client_id=address, ceiling_json=folded)
     for party_id in dict.fromkeys(behind):
-        stand_behind(w, agent_id, party_id)
+        _tie(w, agent_id, party_id)
     w.record(VisitorLetIn(agent_id, name, address, folded, [*behind]))
 
 
@@ -170,10 +189,20 @@ async def limit(w: WriteSet, reads: Reads, agent_id: str, ceiling: Ceiling) -> N
 
 
 def stand_behind(w: WriteSet, agent_id: str, party_id: str) -> None:
-    """Let a user or a group's users stand behind a visiting agent; the event that says so is the caller's."""
+    """Let a user, or a group's users, stand behind a visiting agent; again changes nothing.
+
+    Raises, when the set is sent:
+        NotFound: this organization has no such visiting agent, user or group.
+    """
     parties.refer(w, agent_id, PartyKind.VISITING_AGENT)
-    parties.refer(w, party_id, *STAND_BEHIND)
-    w.write(agents.TIE, agent_id=agent_id, relation=BEHIND, party_id=party_id)
+    _tie(w, agent_id, party_id)
+    w.record(VisitorBacked(agent_id, party_id))
+
+
+def stand_back(w: WriteSet, agent_id: str, party_id: str) -> None:
+    """Let somebody stand behind a visiting agent no more. `NotTied`, when the set is sent: nobody did."""
+    w.write(agents.UNTIE, agents.NotTied, agent_id=agent_id, relation=BEHIND, party_id=party_id)
+    w.record(VisitorUnbacked(agent_id, party_id))
 
 
 async def remove(w: WriteSet, reads: Reads, agent_id: str) -> None:
@@ -181,3 +210,8 @@ async def remove(w: WriteSet, reads: Reads, agent_id: str) -> None:
     await parties.remove(w, reads, PartyKind.VISITING_AGENT, agent_id)
     w.write(agents.UNTIE_ALL, agent_id=agent_id)
     w.write(DELETE_VISITOR, Conflict, id=agent_id)
+
+
+def _tie(w: WriteSet, agent_id: str, party_id: str) -> None:
+    parties.refer(w, party_id, *STAND_BEHIND)
+    w.write(agents.TIE, agent_id=agent_id, relation=BEHIND, party_id=party_id)
