@@ -5,7 +5,7 @@ import msgspec
 from tenantry.core.errors import AlreadyDone, NotFound, TooLarge
 from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, WriteSet
-from tenantry.organizations import parties
+from tenantry.organizations import parties, roles
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
@@ -191,6 +191,7 @@ async def rename(w: WriteSet, reads: Reads, group_id: str, name: str) -> None:
 async def remove(w: WriteSet, reads: Reads, group_id: str) -> None:
     """Remove a group; what it was allowed to, its members are allowed to no more because of it."""
     await parties.remove(w, reads, PartyKind.GROUP, group_id)
+    await roles.take_all(w, reads, group_id)
     w.write(EMPTY_GROUP, group_id=group_id)
     w.write(DELETE_GROUP, NotFound, id=group_id)
 

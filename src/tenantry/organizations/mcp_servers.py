@@ -4,7 +4,7 @@ import msgspec
 
 from tenantry.core.errors import NotFound
 from tenantry.journal import Event, Reads, Target, WriteSet
-from tenantry.organizations import doors, parties, resources
+from tenantry.organizations import doors, parties, resources, roles
 from tenantry.organizations.doors import DoorKind
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
@@ -99,5 +99,6 @@ async def remove(w: WriteSet, reads: Reads, server_id: str) -> None:
     server = await reads.one(MCP_SERVER, id=server_id)
     await parties.remove(w, reads, PartyKind.MCP_SERVER, server_id)
     doors.close_doors(w, server_id)
+    await roles.take_all(w, reads, server_id)
     w.write(DELETE_MCP_SERVER, NotFound, id=server_id)
     await resources.remove(w, reads, server.resource_id)

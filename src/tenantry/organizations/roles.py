@@ -9,9 +9,11 @@ from tenantry.access.system import SYSTEM_STORE
 from tenantry.core.errors import NotFound
 from tenantry.journal import Reads, WriteSet
 from tenantry.organizations import parties
+from tenantry.organizations.part import PAGE_MAX
 from tenantry.organizations.parties import PartyKind
 
 OWNER = "owner"
+_FROM_THE_FIRST = {"after_type": "", "after_id": "", "after_relation": "", "after_subject": ""}
 
 _HOLDERS = {
     "user": (PartyKind.USER, "user:{}"),
@@ -48,18 +50,26 @@ def give(w: WriteSet, role: str, holder_id: str) -> None:
     system.give_role(w, f"organization:{w.org}", role, form.format(holder_id))
 
 
-def take(w: WriteSet, role: str, holder_id: str) -> None:
-    """Take a role in the organization; taking what was not given changes nothing.
+async def take(w: WriteSet, reads: Reads, role: str, holder_id: str) -> None:
+    """Take a role in the organization.
 
     Raises:
-        InvalidTuple: this kind of holder cannot have the role.
+        NotFound: it was not given.
 
     Raises, when the set is sent:
         LastOwner: the organization would have no active owner.
     """
+    if role not in await _held(reads, subject_of(holder_id)):
+        raise NotFound
     system.take_role(w, f"organization:{w.org}", role, subject_of(holder_id))
     if role == OWNER:
         parties.keep_active_owner(w)
+
+
+async def take_all(w: WriteSet, reads: Reads, holder_id: str) -> None:
+    """Take every role in the organization from whoever is being removed."""
+    for role in await _held(reads, subject_of(holder_id)):
+        system.take_role(w, f"organization:{w.org}", role, subject_of(holder_id))
 
 
 async def holders(reads: Reads, role: str, after: str, most: int) -> list[str]:
@@ -78,6 +88,20 @@ async def holders(reads: Reads, role: str, after: str, most: int) -> list[str]:
         most=most,
     )
     return [row.subject for row in rows]
+
+
+async def _held(reads: Reads, subject: str) -> set[str]:
+    rows = await reads.all(
+        TUPLES_OF_OBJECT,
+        store=SYSTEM_STORE,
+        type="organization",
+        id=reads.org,
+        relation="",
+        subject=subject,
+        **_FROM_THE_FIRST,
+        most=PAGE_MAX,
+    )
+    return {row.relation for row in rows}
 
 
 def _holder(party_id: str) -> tuple[PartyKind, str]:

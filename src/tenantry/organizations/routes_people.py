@@ -129,13 +129,13 @@ def _organization_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
         """Take a mail domain away."""
         await call.run(domains.remove, domain_id)
 
-    @route("GET", "/v1/entries", READ_ORGANIZATION)
-    async def list_entries(call: Call, query: Pages) -> Page[Entry]:
+    @route("GET", "/v1/operator-entries", READ_ORGANIZATION)
+    async def list_operator_entries(call: Call, query: Pages) -> Page[Entry]:
         """Operators who were, or are, in the organization."""
         return query.page(await call.reads.all(entries.ENTRIES_PAGE, **query.asked))
 
-    @route("POST", "/v1/entries/{entry_id}/veto", END_ACCESS)
-    async def veto_entry(call: Call, entry_id: EntryId) -> Entry:
+    @route("POST", "/v1/operator-entries/{entry_id}/veto", END_ACCESS)
+    async def veto_operator_entry(call: Call, entry_id: EntryId) -> Entry:
         """Send an operator out."""
         now = clock.now_ms()
         entry = await call.reads.one(entries.ENTRY, id=entry_id)
@@ -145,7 +145,7 @@ def _organization_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
 
     return (
         *(get_organization, rename_organization, list_domains, claim_domain, remove_domain),
-        *(list_entries, veto_entry),
+        *(list_operator_entries, veto_operator_entry),
     )
 
 
@@ -265,8 +265,7 @@ def _role_routes() -> tuple[Route, ...]:
     @route("DELETE", "/v1/roles/{role}/holders/{holder_id}", MANAGE_ROLES, status=204)
     async def take_role(call: Call, role: Role, holder_id: AnyId) -> None:
         """Take a role in the organization."""
-        async with call.begin() as w:
-            roles.take(w, role, holder_id)
+        await call.run(roles.take, role, holder_id)
 
     return (list_holders, give_role, take_role)
 

@@ -8,7 +8,7 @@ import msgspec
 from tenantry.core.errors import NotFound
 from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, WriteSet
-from tenantry.organizations import doors, groups, parties
+from tenantry.organizations import doors, groups, parties, roles
 from tenantry.organizations.doors import DoorKind
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
@@ -105,4 +105,5 @@ async def remove(w: WriteSet, reads: Reads, service_id: str) -> None:
     await parties.remove(w, reads, PartyKind.SERVICE, service_id)
     doors.close_doors(w, service_id)
     await groups.leave_all(w, reads, service_id)
+    await roles.take_all(w, reads, service_id)
     w.write(DELETE_SERVICE, NotFound, id=service_id)

@@ -9,7 +9,7 @@ import msgspec
 from tenantry.core.errors import AlreadyDone, Invalid, NotFound
 from tenantry.core.text import named
 from tenantry.journal import Event, Personal, Reads, Target, WriteSet
-from tenantry.organizations import agents, groups, parties
+from tenantry.organizations import agents, groups, parties, roles
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
@@ -177,4 +177,5 @@ async def remove(w: WriteSet, reads: Reads, user_id: str) -> None:
     await agents.note_orphans(w, reads, user_id)
     await parties.remove(w, reads, PartyKind.USER, user_id)
     await groups.leave_all(w, reads, user_id)
+    await roles.take_all(w, reads, user_id)
     w.write(DELETE_USER, NotFound, id=user_id)
