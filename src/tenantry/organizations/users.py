@@ -49,8 +49,8 @@ class Profile(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         named(self.display_name)
-        _, at, host = named(self.email).rpartition("@")
-        if not at or not host or len(self.email) > EMAIL_MAX_CHARACTERS or any(c.isspace() for c in self.email):
+        local, _, host = named(self.email).rpartition("@")
+        if not local or not host or len(self.email) > EMAIL_MAX_CHARACTERS or any(c.isspace() for c in self.email):
             raise Invalid("This is no e-mail address.")
 
 
