@@ -1,34 +1,27 @@
 """Agents of an organization: each of a blueprint version, with a purpose, an owner who operates it, sponsors who answer for it, a ceiling
 within the blueprint's, an expiry, and those who may delegate to it. An agent never holds a secret.
 
-**Orphaned** is what an active agent is while none of its sponsors is: a user that is active, or a group with an active user in it. It is
-no stored word but worked out by whoever reads, so that the last sponsor's leaving orphans the agent in that same write set, however many
-agents there are; the event names the first `ORPHANS_NAMED` of them. An orphaned agent gets no new runs, until it has a sponsor again.
+It is **orphaned** while none of its sponsors is active (`ties`).
 """
+
+from typing import Annotated
 
 import msgspec
 
 from tenantry.access.ceiling import Ceiling, within
-from tenantry.core.errors import AlreadyDone, Conflict, Denied, Invalid, NotFound
-from tenantry.core.text import named
+from tenantry.core.errors import Conflict, Denied, Invalid, NotFound
+from tenantry.core.limits import TEXT_MAX_CHARACTERS
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
-from tenantry.organizations import blueprints, doors, groups, parties, roles
+from tenantry.organizations import blueprints, doors, groups, parties, roles, ties
 from tenantry.organizations.blueprints import BlueprintVersion
 from tenantry.organizations.doors import DoorKind
-from tenantry.organizations.part import PAGE_ARGS, Part, fold, unfold
+from tenantry.organizations.part import PAGE_ARGS, Part, fold, titled, unfold
 from tenantry.organizations.parties import PartyKind
+from tenantry.organizations.ties import HAS_SPONSOR, SPONSORS_MAX
 from tenantry.store import Kind, Read, Statement, Table
 
+Purpose = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX_CHARACTERS)]
 AGENTS = Table("agents", Kind.STATE)
-AGENT_TIES = Table("agent_ties", Kind.STATE)
-
-SPONSOR = "sponsor"
-DELEGATOR = "delegator"
-SPONSORS = (PartyKind.USER, PartyKind.GROUP)
-DELEGATORS = (PartyKind.USER, PartyKind.GROUP, PartyKind.AGENT, PartyKind.SERVICE)
-SPONSORS_MAX = 20
-ORPHANS_NAMED = 100
-"""Agents that one event of a leaving sponsor names; the read that lists orphaned agents has all."""
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -71,22 +64,12 @@ class NewAgent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     blueprint_id: str
     blueprint_version: int
     name: str
-    purpose: str
+    purpose: Purpose
     owner_id: str
     sponsors: tuple[str, ...]
     delegators: tuple[str, ...] = ()
     ceiling: Ceiling | None = None
     ends_at_ms: int
-
-
-class Tied(msgspec.Struct, frozen=True):
-    """A sponsor of an agent, or who may delegate to it."""
-
-    id: str
-
-
-class _Orphan(msgspec.Struct, frozen=True):
-    id: str
 
 
 ADD_AGENT = Statement(
@@ -114,41 +97,6 @@ SET_AGENT = Statement(
 DELETE_AGENT = Statement(
     "organizations_delete_agent", AGENTS, "DELETE FROM agents WHERE org = :org AND id = :id", {"id": str}
 )
-TIE = Statement(
-    "organizations_tie_agent",
-    AGENT_TIES,
-    "INSERT INTO agent_ties (org, agent_id, relation, party_id) VALUES (:org, :agent_id, :relation, :party_id) ON CONFLICT DO NOTHING",
-    {"agent_id": str, "relation": str, "party_id": str},
-)
-UNTIE = Statement(
-    "organizations_untie_agent",
-    AGENT_TIES,
-    "DELETE FROM agent_ties WHERE org = :org AND agent_id = :agent_id AND relation = :relation AND party_id = :party_id",
-    {"agent_id": str, "relation": str, "party_id": str},
-)
-UNTIE_ALL = Statement(
-    "organizations_untie_agents",
-    AGENT_TIES,
-    "DELETE FROM agent_ties WHERE org = :org AND agent_id = :agent_id",
-    {"agent_id": str},
-)
-STILL_SPONSORED = Statement(
-    "organizations_still_sponsored",
-    AGENT_TIES,
-    "SELECT 1 WHERE EXISTS (SELECT 1 FROM agent_ties WHERE org = :org AND agent_id = :agent_id AND relation = 'sponsor')",
-    {"agent_id": str},
-)
-
-SPONSORED = (
-    "EXISTS (SELECT 1 FROM agent_ties t JOIN parties s ON s.org = t.org AND s.id = t.party_id "
-    "WHERE t.org = a.org AND t.agent_id = a.id AND t.relation = 'sponsor' AND s.status = 'active' AND {but} (s.kind = 'user' OR "
-    "EXISTS (SELECT 1 FROM group_members m JOIN parties u ON u.org = m.org AND u.id = m.member_id WHERE m.org = t.org "
-    "AND m.group_id = t.party_id AND u.kind = 'user' AND u.status = 'active' AND {but_member} true)))"
-)
-"""Of the agent `a`: it has an active sponsor."""
-HAS_SPONSOR = SPONSORED.replace("{but}", "").replace("{but_member}", "")
-_HAS_ANOTHER = SPONSORED.replace("{but}", "s.id <> :user_id AND").replace("{but_member}", "u.id <> :user_id AND")
-
 _STATUS = f"CASE WHEN p.status = 'active' AND NOT {HAS_SPONSOR} THEN 'orphaned' ELSE p.status END"
 _FROM = (
     f"SELECT a.org, a.id, {_STATUS}, a.name, a.purpose, a.blueprint_id, a.blueprint_version, a.owner_id, a.ceiling_json, "  # noqa: S608
@@ -162,27 +110,10 @@ ORPHANS_PAGE = Read(
     f"{_FROM} AND p.status = 'active' AND NOT {HAS_SPONSOR} AND a.id > :after ORDER BY a.id LIMIT :most",
     PAGE_ARGS,
 )
-ORPHANED_BY = Read(
-    "organizations_orphaned_by",
-    _Orphan,
-    f"SELECT a.id FROM agents a JOIN parties p ON p.org = a.org AND p.id = a.id WHERE a.org = :org AND p.status = 'active' "  # noqa: S608
-    "AND a.id IN (SELECT t.agent_id FROM agent_ties t WHERE t.org = :org AND t.relation = 'sponsor' AND (t.party_id = :user_id "
-    "OR t.party_id IN (SELECT m.group_id FROM group_members m WHERE m.org = :org AND m.member_id = :user_id))) "
-    f"AND {HAS_SPONSOR} AND NOT {_HAS_ANOTHER} ORDER BY a.id LIMIT :most",
-    {"user_id": str, "most": int},
-)
-TIED = Read(
-    "organizations_tied",
-    Tied,
-    "SELECT party_id FROM agent_ties WHERE org = :org AND agent_id = :agent_id AND relation = :relation AND party_id > :after "
-    "ORDER BY party_id LIMIT :most",
-    {"agent_id": str, "relation": str, **PAGE_ARGS},
-)
-
 PART = Part(
-    tables=(AGENTS, AGENT_TIES),
-    statements=(ADD_AGENT, SET_AGENT, DELETE_AGENT, TIE, UNTIE, UNTIE_ALL, STILL_SPONSORED),
-    reads=(AGENT, AGENTS_PAGE, ORPHANS_PAGE, ORPHANED_BY, TIED),
+    tables=(AGENTS,),
+    statements=(ADD_AGENT, SET_AGENT, DELETE_AGENT),
+    reads=(AGENT, AGENTS_PAGE, ORPHANS_PAGE),
     ddl="""
 CREATE TABLE agents (
     org text NOT NULL, id text NOT NULL, name text NOT NULL, purpose text NOT NULL, blueprint_id text NOT NULL,
@@ -190,11 +121,6 @@ CREATE TABLE agents (
     FOREIGN KEY (org, id) REFERENCES parties (org, id), FOREIGN KEY (org, owner_id) REFERENCES parties (org, id),
     FOREIGN KEY (org, blueprint_id, blueprint_version) REFERENCES blueprint_versions (org, blueprint_id, version)) {strict};
 CREATE INDEX agents_blueprint ON agents (org, blueprint_id);
-CREATE TABLE agent_ties (
-    org text NOT NULL, agent_id text NOT NULL, relation text NOT NULL, party_id text NOT NULL,
-    PRIMARY KEY (org, agent_id, relation, party_id), FOREIGN KEY (org, agent_id) REFERENCES parties (org, id),
-    FOREIGN KEY (org, party_id) REFERENCES parties (org, id)) {strict};
-CREATE INDEX agent_ties_party ON agent_ties (org, party_id, relation);
 """,
 )
 
@@ -226,29 +152,6 @@ class AgentChanged(Event, tag="agent.changed", frozen=True):
     ends_at_ms: int
 
 
-class AgentTied(Event, tag="agent.tied", frozen=True):
-    """Somebody became a sponsor of an agent, or may delegate to it."""
-
-    agent: Target
-    party: Target
-    relation: str
-
-
-class AgentUntied(Event, tag="agent.untied", frozen=True):
-    """Somebody is a sponsor of an agent no more, or may no longer delegate to it."""
-
-    agent: Target
-    party: Target
-    relation: str
-
-
-class AgentOrphaned(Event, tag="agent.orphaned", frozen=True):
-    """The last active sponsor of an agent left: it gets no new runs until it has another."""
-
-    agent: Target
-    sponsor: Target
-
-
 class Wider(Denied):
     """An agent's ceiling is not within that of its blueprint's version."""
 
@@ -261,17 +164,6 @@ class NoSponsor(Invalid):
 
     code = "no_sponsor"
     sentence = "An agent needs at least one sponsor."
-
-
-class LastSponsor(AlreadyDone):
-    """The only sponsor cannot be taken away."""
-
-    code = "last_sponsor"
-    sentence = "This is the agent's only sponsor. Add another first."
-
-
-class NotTied(NotFound):
-    """There is no such sponsor or delegator."""
 
 
 async def agent(reads: Reads, agent_id: str) -> Agent:
@@ -314,16 +206,16 @@ async def add(w: WriteSet, reads: Reads, agent_id: str, new: NewAgent, now_ms: i
         ADD_AGENT,
         Conflict,
         id=agent_id,
-        name=named(new.name),
+        name=titled(new.name),
         purpose=new.purpose,
         blueprint_id=new.blueprint_id,
         blueprint_version=new.blueprint_version,
         owner_id=new.owner_id,
         ceiling_json=fold(ceiling),
     )
-    for relation, tied in ((SPONSOR, new.sponsors), (DELEGATOR, new.delegators)):
+    for relation, tied in ((ties.SPONSOR, new.sponsors), (ties.DELEGATOR, new.delegators)):
         for party_id in dict.fromkeys(tied):
-            _tie(w, agent_id, relation, party_id)
+            ties.bind(w, agent_id, relation, party_id)
     w.record(
         AgentAdded(
             agent_id,
@@ -344,7 +236,7 @@ class AgentChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What of an agent becomes another; what is not given stays."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
-    purpose: str | msgspec.UnsetType = msgspec.UNSET
+    purpose: Purpose | msgspec.UnsetType = msgspec.UNSET
     owner_id: str | msgspec.UnsetType = msgspec.UNSET
     blueprint_version: int | msgspec.UnsetType = msgspec.UNSET
     ceiling: Ceiling | msgspec.UnsetType = msgspec.UNSET
@@ -369,7 +261,7 @@ async def change(w: WriteSet, reads: Reads, agent_id: str, wanted: AgentChange, 
         SET_AGENT,
         Conflict,
         id=agent_id,
-        name=named(after.name),
+        name=titled(after.name),
         purpose=after.purpose,
         blueprint_version=after.blueprint_version,
         owner_id=after.owner_id,
@@ -388,48 +280,14 @@ async def change(w: WriteSet, reads: Reads, agent_id: str, wanted: AgentChange, 
     )
 
 
-def tie(w: WriteSet, agent_id: str, relation: str, party_id: str) -> None:
-    """Give an agent a sponsor, or somebody who may delegate to it; again changes nothing.
-
-    Raises, when the set is sent:
-        NotFound: this organization has no such agent, or no such user or group (or, to delegate, agent or service).
-        NotActive: a sponsor has to be active.
-    """
-    parties.refer(w, agent_id, PartyKind.AGENT)
-    _tie(w, agent_id, relation, party_id)
-    w.record(AgentTied(agent_id, party_id, relation))
-
-
-def untie(w: WriteSet, agent_id: str, relation: str, party_id: str) -> None:
-    """Take a sponsor or delegator away. `LastSponsor`, when the set is sent: the agent would have none."""
-    w.write(UNTIE, NotTied, agent_id=agent_id, relation=relation, party_id=party_id)
-    if relation == SPONSOR:
-        w.write(STILL_SPONSORED, LastSponsor, agent_id=agent_id)
-    w.record(AgentUntied(agent_id, party_id, relation))
-
-
-async def note_orphans(w: WriteSet, reads: Reads, user_id: str) -> None:
-    """Say, in the set that ends a user's access, which agents have no active sponsor from then on."""
-    for orphan in await reads.all(ORPHANED_BY, user_id=user_id, most=ORPHANS_NAMED):
-        w.record(AgentOrphaned(orphan.id, user_id))
-
-
 async def remove(w: WriteSet, reads: Reads, agent_id: str) -> None:
     """Remove an agent for good."""
     await parties.remove(w, reads, PartyKind.AGENT, agent_id)
     doors.close_doors(w, agent_id)
     await groups.leave_all(w, reads, agent_id)
     await roles.take_all(w, reads, agent_id)
-    w.write(UNTIE_ALL, agent_id=agent_id)
+    w.write(ties.UNTIE_ALL, agent_id=agent_id)
     w.write(DELETE_AGENT, NotFound, id=agent_id)
-
-
-def _tie(w: WriteSet, agent_id: str, relation: str, party_id: str) -> None:
-    if relation == SPONSOR:
-        parties.refer_active(w, party_id, *SPONSORS)
-    else:
-        parties.refer(w, party_id, *DELEGATORS)
-    w.write(TIE, agent_id=agent_id, relation=relation, party_id=party_id)
 
 
 def _check(kind: BlueprintVersion, ceiling: Ceiling, now_ms: int, made_at_ms: int, ends_at_ms: int) -> None:

@@ -5,12 +5,11 @@ import enum
 import msgspec
 
 from tenantry.core.errors import Invalid, NotFound
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, WriteSet
 from tenantry.organizations import doors, parties
 from tenantry.organizations.addresses import redirect_uri
 from tenantry.organizations.doors import DoorKind
-from tenantry.organizations.part import PAGE_ARGS, Part, fold, unfold
+from tenantry.organizations.part import PAGE_ARGS, Part, fold, titled, unfold
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -121,7 +120,7 @@ class NewApplication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redirect_uris: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        named(self.name)
+        titled(self.name)
         check_redirects(self.redirect_uris)
 
 
@@ -166,7 +165,7 @@ async def change(w: WriteSet, reads: Reads, application_id: str, name: str, redi
     check_redirects(redirect_uris)
     known = await parties.party(reads, PartyKind.APPLICATION, application_id)
     parties.change(w, known, ends_at_ms=None)
-    w.write(SET_APPLICATION, NotFound, id=application_id, name=named(name), redirect_uris_json=fold(redirect_uris))
+    w.write(SET_APPLICATION, NotFound, id=application_id, name=titled(name), redirect_uris_json=fold(redirect_uris))
     w.record(ApplicationChanged(application_id, name, [*redirect_uris]))
 
 

@@ -6,10 +6,9 @@ import msgspec
 
 from tenantry.access.ceiling import Ceiling
 from tenantry.core.errors import Conflict, Invalid, NotFound
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
 from tenantry.organizations import parties
-from tenantry.organizations.part import PAGE_ARGS, Part, fold, unfold
+from tenantry.organizations.part import PAGE_ARGS, Part, fold, titled, unfold
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -44,7 +43,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         for name in (self.model, *self.tools):
-            named(name)
+            titled(name)
         if not 0 < self.agent_life_ms <= AGENT_LIFE_MAX_MS or not 0 < self.run_life_ms <= RUN_LIFE_MAX_MS:
             raise Invalid("An agent lives at most 366 days, a run at most 7; neither less than a moment.")
         if len(self.tools) > TOOLS_MAX or len(set(self.invokers)) > INVOKERS_MAX:
@@ -195,7 +194,7 @@ class BlueprintVersionAdded(Event, tag="blueprint.version_added", frozen=True):
 def add(w: WriteSet, blueprint_id: str, name: str, declaration: Declaration, now_ms: int) -> None:
     """Declare a kind of agent, at version 1."""
     parties.add(w, PartyKind.BLUEPRINT, blueprint_id, now_ms)
-    w.write(ADD_BLUEPRINT, Conflict, id=blueprint_id, name=named(name))
+    w.write(ADD_BLUEPRINT, Conflict, id=blueprint_id, name=titled(name))
     w.record(BlueprintAdded(blueprint_id, name))
     _declare(w, blueprint_id, 1, declaration, now_ms)
 

@@ -3,10 +3,9 @@
 import msgspec
 
 from tenantry.core.errors import AlreadyDone, NotFound, TooLarge
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, WriteSet
 from tenantry.organizations import parties, roles
-from tenantry.organizations.part import PAGE_ARGS, Part
+from tenantry.organizations.part import PAGE_ARGS, Part, titled
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -138,7 +137,7 @@ class GroupAdded(Event, tag="group.added", frozen=True):
     name: str
 
 
-class GroupRenamed(Event, tag="group.renamed", frozen=True):
+class GroupRetitled(Event, tag="group.renamed", frozen=True):
     """A group got another name."""
 
     group: Target
@@ -175,7 +174,7 @@ class NoMember(NotFound):
 def add(w: WriteSet, group_id: str, name: str, now_ms: int) -> None:
     """Begin a group. `NameTaken`, when the set is sent: the organization has one of this name."""
     parties.add(w, PartyKind.GROUP, group_id, now_ms)
-    w.write(ADD_GROUP, NameTaken, id=group_id, name=named(name))
+    w.write(ADD_GROUP, NameTaken, id=group_id, name=titled(name))
     w.record(GroupAdded(group_id, name))
 
 
@@ -183,9 +182,9 @@ async def rename(w: WriteSet, reads: Reads, group_id: str, name: str) -> None:
     """Give a group another name."""
     party = await parties.party(reads, PartyKind.GROUP, group_id)
     parties.change(w, party, ends_at_ms=None)
-    w.write(FREE_NAME, NameTaken, id=group_id, name=named(name))
+    w.write(FREE_NAME, NameTaken, id=group_id, name=titled(name))
     w.write(RENAME_GROUP, id=group_id, name=name)
-    w.record(GroupRenamed(group_id, name))
+    w.record(GroupRetitled(group_id, name))
 
 
 async def remove(w: WriteSet, reads: Reads, group_id: str) -> None:

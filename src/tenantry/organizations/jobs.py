@@ -6,11 +6,10 @@ Its run is its branch of the tree: below the initiator, or below the organizatio
 import msgspec
 
 from tenantry.core.errors import Invalid
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, WriteSet
 from tenantry.organizations import doors, parties
 from tenantry.organizations.doors import DoorKind
-from tenantry.organizations.part import PAGE_ARGS, Part
+from tenantry.organizations.part import PAGE_ARGS, Part, titled
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -89,7 +88,7 @@ def add(
         parties.refer_active(w, initiator_id, *INITIATORS)
     parties.add(w, PartyKind.JOB, job_id, now_ms, ends_at_ms)
     doors.open_door(w, DoorKind.CLIENT, job_id, job_id)
-    w.write(ADD_JOB, id=job_id, name=named(name), run_id=run_id, initiator_id=initiator_id)
+    w.write(ADD_JOB, id=job_id, name=titled(name), run_id=run_id, initiator_id=initiator_id)
     w.record(JobAdded(job_id, run_id, name, initiator_id, ends_at_ms))
 
 

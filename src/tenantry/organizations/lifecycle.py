@@ -8,11 +8,11 @@ of it once more. The log itself stays, and every proof of it.
 
 from tenantry.audit.log import erase_again, erase_person
 from tenantry.core import scopes
-from tenantry.core.errors import Conflict, NotFound
+from tenantry.core.errors import Conflict, NoOrganization, NotFound
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import Destruction, Journal, Reads, WriteSet
-from tenantry.journal.schema import ERASE, LEAF_ROWS
+from tenantry.journal.schema import ERASE, LEAF_ROWS, LOCK_HEAD
 from tenantry.keys.keyring import Keyring
 from tenantry.organizations import doors, groups, invitations, organization, parties, roles, users
 from tenantry.organizations.organization import DELETED, SET_ORGANIZATION, OrganizationDeleted
@@ -42,6 +42,8 @@ async def kill(w: WriteSet, reads: Reads, keyring: Keyring, reason: str) -> None
         OrganizationGone: it was deleted before.
     """
     known = await organization.kept(reads)
+    if w.platform is not None:
+        w.platform.lock(LOCK_HEAD, NoOrganization)  # before the tenant's, which destroying the keys takes first
     keyring.destroy(w)
     w.write(SET_ORGANIZATION, Conflict, name=known.name, status=DELETED, version=known.version)
     w.write(doors.CLOSE_ALL_DOORS)

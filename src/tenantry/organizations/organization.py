@@ -3,9 +3,8 @@
 import msgspec
 
 from tenantry.core.errors import AlreadyDone, Conflict, NoOrganization
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
-from tenantry.organizations.part import Part
+from tenantry.organizations.part import Part, titled
 from tenantry.store import Engine, Kind, Read, Statement, Survey, Table
 
 ORGANIZATIONS = Table("organizations", Kind.STATE, worker="SELECT", worker_sees_all=True)
@@ -69,7 +68,7 @@ class OrganizationCreated(Event, tag="organization.created", frozen=True):
     name: str
 
 
-class OrganizationRenamed(Event, tag="organization.renamed", frozen=True):
+class OrganizationRetitled(Event, tag="organization.renamed", frozen=True):
     """An organization got another name."""
 
     organization: Target
@@ -124,15 +123,15 @@ def create(w: WriteSet, name: str, now_ms: int) -> None:
         Invalid: this cannot be a name.
     """
     w.open_log()
-    w.write(ADD_ORGANIZATION, Conflict, name=named(name), made_at=now_ms)
+    w.write(ADD_ORGANIZATION, Conflict, name=titled(name), made_at=now_ms)
     told(w, OrganizationCreated(w.org, name))
 
 
 async def rename(w: WriteSet, reads: Reads, name: str) -> None:
     """Give the organization another name."""
     known = await kept(reads)
-    w.write(SET_ORGANIZATION, Conflict, name=named(name), status=known.status, version=known.version)
-    w.record(OrganizationRenamed(w.org, name))
+    w.write(SET_ORGANIZATION, Conflict, name=titled(name), status=known.status, version=known.version)
+    w.record(OrganizationRetitled(w.org, name))
 
 
 async def suspend(w: WriteSet, reads: Reads, reason: str) -> None:

@@ -9,6 +9,8 @@ import typing
 
 import msgspec
 
+from tenantry.core.errors import Invalid
+from tenantry.core.text import named
 from tenantry.store import Read, Statement, Table
 
 T = typing.TypeVar("T", bound=msgspec.Struct)
@@ -18,6 +20,13 @@ PAGE_MAX = 100
 
 PAGE_ARGS = {"after": str, "most": int}
 """What a page is asked for by: the last id of the one before, and how many rows."""
+
+
+def titled(value: str) -> str:
+    """`value` if it can be what something of this room is called: `core.text.named`, and not blank (`Invalid`)."""
+    if not value.strip():
+        raise Invalid("A name is not blank.")
+    return named(value)
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -8,11 +8,10 @@ import re
 import msgspec
 
 from tenantry.core.errors import AlreadyDone, Invalid, NotFound
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
 from tenantry.organizations import parties
 from tenantry.organizations.addresses import indicator
-from tenantry.organizations.part import PAGE_ARGS, Part, fold
+from tenantry.organizations.part import PAGE_ARGS, Part, fold, titled
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -130,7 +129,7 @@ class NewResource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     follows_feed: bool = False
 
     def __post_init__(self) -> None:
-        named(self.name)
+        titled(self.name)
         indicator(self.indicator)
         check_scopes(self.scopes)
 
@@ -188,7 +187,7 @@ async def change(
     check_scopes(scopes)
     known = await parties.party(reads, PartyKind.RESOURCE, resource_id)
     parties.change(w, known, ends_at_ms=None)
-    fields = {"name": named(name), "scopes_json": fold(scopes), "follows_feed": int(follows_feed)}
+    fields = {"name": titled(name), "scopes_json": fold(scopes), "follows_feed": int(follows_feed)}
     w.write(SET_RESOURCE, NotFound, id=resource_id, **fields)
     w.record(ResourceChanged(resource_id, name, [*scopes], follows_feed))
 

@@ -8,12 +8,13 @@ from msgspec import Meta
 from tenantry.access.ceiling import Ceiling
 from tenantry.core.clock import Clock
 from tenantry.core.ids import IdSource
-from tenantry.organizations import agents, blueprints, parties, visitors
+from tenantry.organizations import agents, blueprints, parties, ties, visitors
 from tenantry.organizations.addresses import ADDRESS_MAX_CHARACTERS
-from tenantry.organizations.agents import Agent, AgentChange, NewAgent, Tied
+from tenantry.organizations.agents import Agent, AgentChange, NewAgent
 from tenantry.organizations.blueprints import Blueprint, Declaration
 from tenantry.organizations.parties import PartyKind
 from tenantry.organizations.permissions import MANAGE_AGENTS, READ_AGENTS
+from tenantry.organizations.ties import Tied
 from tenantry.organizations.visitors import VisitingAgent
 from tenantry.organizations.wire import (
     AgentId,
@@ -31,7 +32,7 @@ CEILINGS = Limits(body_bytes=1_048_576)
 """A ceiling may name many objects."""
 
 Tie = Literal["sponsors", "delegators"]
-_RELATIONS = {"sponsors": agents.SPONSOR, "delegators": agents.DELEGATOR}
+_RELATIONS = {"sponsors": ties.SPONSOR, "delegators": ties.DELEGATOR}
 Number = Annotated[int, Meta(ge=1, le=2**31)]
 
 
@@ -182,19 +183,19 @@ def _tie_routes() -> tuple[Route, ...]:
         """Who answers for an agent, or who may delegate to it."""
         await agents.agent(call.reads, agent_id)
         relation = _RELATIONS[tie]
-        return query.page(await call.reads.all(agents.TIED, agent_id=agent_id, relation=relation, **query.asked))
+        return query.page(await call.reads.all(ties.TIED, agent_id=agent_id, relation=relation, **query.asked))
 
     @route("PUT", "/v1/agents/{agent_id}/{tie}/{party_id}", MANAGE_AGENTS, status=204)
     async def tie_agent(call: Call, agent_id: AgentId, tie: Tie, party_id: AnyId) -> None:
         """Let somebody answer for an agent, or delegate to it."""
         async with call.begin() as w:
-            agents.tie(w, agent_id, _RELATIONS[tie], party_id)
+            ties.tie(w, agent_id, _RELATIONS[tie], party_id)
 
     @route("DELETE", "/v1/agents/{agent_id}/{tie}/{party_id}", MANAGE_AGENTS, status=204)
     async def untie_agent(call: Call, agent_id: AgentId, tie: Tie, party_id: AnyId) -> None:
         """Let somebody answer for an agent, or delegate to it, no more."""
         async with call.begin() as w:
-            agents.untie(w, agent_id, _RELATIONS[tie], party_id)
+            ties.untie(w, agent_id, _RELATIONS[tie], party_id)
 
     return (list_ties, tie_agent, untie_agent)
 
@@ -254,20 +255,20 @@ def _visitor_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
     async def list_behind(call: Call, agent_id: AgentId, query: Pages) -> Page[Tied]:
         """Who may stand behind a visiting agent."""
         await visitors.visitor(call.reads, agent_id)
-        found = await call.reads.all(agents.TIED, agent_id=agent_id, relation=visitors.BEHIND, **query.asked)
+        found = await call.reads.all(ties.TIED, agent_id=agent_id, relation=ties.BEHIND, **query.asked)
         return query.page(found)
 
     @route("PUT", "/v1/visiting-agents/{agent_id}/behind/{party_id}", MANAGE_AGENTS, status=204)
     async def stand_behind(call: Call, agent_id: AgentId, party_id: AnyId) -> None:
         """Let a user, or a group's users, stand behind a visiting agent."""
         async with call.begin() as w:
-            visitors.stand_behind(w, agent_id, party_id)
+            ties.tie(w, agent_id, ties.BEHIND, party_id)
 
     @route("DELETE", "/v1/visiting-agents/{agent_id}/behind/{party_id}", MANAGE_AGENTS, status=204)
     async def stand_back(call: Call, agent_id: AgentId, party_id: AnyId) -> None:
         """Let somebody stand behind a visiting agent no more."""
         async with call.begin() as w:
-            visitors.stand_back(w, agent_id, party_id)
+            ties.untie(w, agent_id, ties.BEHIND, party_id)
 
     return (
         *(list_visiting_agents, let_in_visiting_agent, get_visiting_agent, limit_visiting_agent),

@@ -21,6 +21,7 @@ from tenantry.organizations import (
     resources,
     services,
     standing,
+    ties,
     users,
     visitors,
 )
@@ -37,6 +38,7 @@ PARTS = (
     invitations.PART,
     blueprints.PART,
     agents.PART,
+    ties.PART,
     visitors.PART,
     services.PART,
     resources.PART,

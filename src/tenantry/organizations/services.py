@@ -6,11 +6,10 @@ They prove themselves by a registered key, last resort a secret (`keys`).
 import msgspec
 
 from tenantry.core.errors import NotFound
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, WriteSet
 from tenantry.organizations import doors, groups, parties, roles
 from tenantry.organizations.doors import DoorKind
-from tenantry.organizations.part import PAGE_ARGS, Part
+from tenantry.organizations.part import PAGE_ARGS, Part, titled
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -76,7 +75,7 @@ class ServiceAdded(Event, tag="service.added", frozen=True):
     ends_at_ms: int | None
 
 
-class ServiceRenamed(Event, tag="service.renamed", frozen=True):
+class ServiceRetitled(Event, tag="service.renamed", frozen=True):
     """A workload got another name."""
 
     service: Target
@@ -88,7 +87,7 @@ def add(w: WriteSet, service_id: str, name: str, now_ms: int, ends_at_ms: int | 
     parties.check_end(ends_at_ms, now_ms)
     parties.add(w, PartyKind.SERVICE, service_id, now_ms, ends_at_ms)
     doors.open_door(w, DoorKind.CLIENT, service_id, service_id)
-    w.write(ADD_SERVICE, id=service_id, name=named(name))
+    w.write(ADD_SERVICE, id=service_id, name=titled(name))
     w.record(ServiceAdded(service_id, name, ends_at_ms))
 
 
@@ -96,8 +95,8 @@ async def rename(w: WriteSet, reads: Reads, service_id: str, name: str) -> None:
     """Give a workload another name."""
     known = await parties.party(reads, PartyKind.SERVICE, service_id)
     parties.change(w, known, ends_at_ms=known.ends_at_ms)
-    w.write(RENAME_SERVICE, NotFound, id=service_id, name=named(name))
-    w.record(ServiceRenamed(service_id, name))
+    w.write(RENAME_SERVICE, NotFound, id=service_id, name=titled(name))
+    w.record(ServiceRetitled(service_id, name))
 
 
 async def remove(w: WriteSet, reads: Reads, service_id: str) -> None:

@@ -13,8 +13,8 @@ from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.ids import PLATFORM
 from tenantry.journal import Change, Journal
-from tenantry.organizations.agents import HAS_SPONSOR
 from tenantry.organizations.part import Part
+from tenantry.organizations.ties import HAS_SPONSOR
 from tenantry.store import Read
 
 KEPT = 100_000

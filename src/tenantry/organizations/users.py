@@ -9,7 +9,7 @@ import msgspec
 from tenantry.core.errors import AlreadyDone, Invalid, NotFound
 from tenantry.core.text import named
 from tenantry.journal import Event, Personal, Reads, Target, WriteSet
-from tenantry.organizations import agents, groups, parties, roles
+from tenantry.organizations import groups, parties, roles, ties
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
@@ -165,7 +165,7 @@ async def deactivate(w: WriteSet, reads: Reads, user_id: str, reason: str = "") 
     Raises:
         NotFound: there is no such user. LastOwner: it is the organization's last active owner.
     """
-    await agents.note_orphans(w, reads, user_id)
+    await ties.note_orphans(w, reads, user_id)
     await parties.deactivate(w, reads, PartyKind.USER, user_id, reason)
 
 
@@ -174,7 +174,7 @@ async def remove(w: WriteSet, reads: Reads, user_id: str) -> None:
 
     Raises: as `deactivate`.
     """
-    await agents.note_orphans(w, reads, user_id)
+    await ties.note_orphans(w, reads, user_id)
     await parties.remove(w, reads, PartyKind.USER, user_id)
     await groups.leave_all(w, reads, user_id)
     await roles.take_all(w, reads, user_id)

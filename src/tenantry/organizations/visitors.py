@@ -7,19 +7,14 @@ import msgspec
 
 from tenantry.access.ceiling import Ceiling
 from tenantry.core.errors import AlreadyDone, Conflict, NotFound
-from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
-from tenantry.organizations import agents, parties
+from tenantry.organizations import parties, ties
 from tenantry.organizations.addresses import client_metadata_url
-from tenantry.organizations.part import PAGE_ARGS, Part, fold, unfold
+from tenantry.organizations.part import PAGE_ARGS, Part, fold, titled, unfold
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
 VISITORS = Table("visiting_agents", Kind.STATE)
-
-BEHIND = "behind"
-"""The tie between a visiting agent and who may stand behind it."""
-STAND_BEHIND = (PartyKind.USER, PartyKind.GROUP)
 
 
 class VisitingAgent(msgspec.Struct, frozen=True):
@@ -100,20 +95,6 @@ class VisitorLetIn(Event, tag="visiting_agent.let_in", frozen=True):
     behind: list[str]
 
 
-class VisitorBacked(Event, tag="visiting_agent.backed", frozen=True):
-    """A user, or a group's users, may stand behind a visiting agent."""
-
-    agent: Target
-    party: Target
-
-
-class VisitorUnbacked(Event, tag="visiting_agent.unbacked", frozen=True):
-    """A user, or a group's users, may stand behind a visiting agent no more."""
-
-    agent: Target
-    party: Target
-
-
 class VisitorLimited(Event, tag="visiting_agent.limited", frozen=True):
     """A visiting agent's ceiling is another."""
 
@@ -174,9 +155,9 @@ def let_in(
     parties.check_end(ends_at_ms, now_ms)
     parties.add(w, PartyKind.VISITING_AGENT, agent_id, now_ms, ends_at_ms)
     folded, address = fold(ceiling), client_metadata_url(client_id)
-    w.write(ADD_VISITOR, AlreadyIn, id=agent_id, name=named(name), client_id=address, ceiling_json=folded)
+    w.write(ADD_VISITOR, AlreadyIn, id=agent_id, name=titled(name), client_id=address, ceiling_json=folded)
     for party_id in dict.fromkeys(behind):
-        _tie(w, agent_id, party_id)
+        ties.bind(w, agent_id, ties.BEHIND, party_id)
     w.record(VisitorLetIn(agent_id, name, address, folded, [*behind]))
 
 
@@ -188,30 +169,8 @@ async def limit(w: WriteSet, reads: Reads, agent_id: str, ceiling: Ceiling) -> N
     w.record(VisitorLimited(agent_id, fold(ceiling)))
 
 
-def stand_behind(w: WriteSet, agent_id: str, party_id: str) -> None:
-    """Let a user, or a group's users, stand behind a visiting agent; again changes nothing.
-
-    Raises, when the set is sent:
-        NotFound: this organization has no such visiting agent, user or group.
-    """
-    parties.refer(w, agent_id, PartyKind.VISITING_AGENT)
-    _tie(w, agent_id, party_id)
-    w.record(VisitorBacked(agent_id, party_id))
-
-
-def stand_back(w: WriteSet, agent_id: str, party_id: str) -> None:
-    """Let somebody stand behind a visiting agent no more. `NotTied`, when the set is sent: nobody did."""
-    w.write(agents.UNTIE, agents.NotTied, agent_id=agent_id, relation=BEHIND, party_id=party_id)
-    w.record(VisitorUnbacked(agent_id, party_id))
-
-
 async def remove(w: WriteSet, reads: Reads, agent_id: str) -> None:
     """Let a visiting agent in no more."""
     await parties.remove(w, reads, PartyKind.VISITING_AGENT, agent_id)
-    w.write(agents.UNTIE_ALL, agent_id=agent_id)
+    w.write(ties.UNTIE_ALL, agent_id=agent_id)
     w.write(DELETE_VISITOR, Conflict, id=agent_id)
-
-
-def _tie(w: WriteSet, agent_id: str, party_id: str) -> None:
-    parties.refer(w, party_id, *STAND_BEHIND)
-    w.write(agents.TIE, agent_id=agent_id, relation=BEHIND, party_id=party_id)
