@@ -56,7 +56,7 @@ async def test_another_library_reads_a_token_with_the_published_key_alone(
     token = (await minted(tokens, acme.id, holder)).token
     (key,) = await acme.node.published_keys.of(Use(Purpose.ACCESS_TOKEN, ISSUER, PLATFORM))
     jwk = key.jwk()
-    peer = ECKey.import_key({"kty": jwk.kty, "crv": jwk.crv, "x": jwk.x, "y": jwk.y})
+    peer = ECKey.import_key(msgspec.json.encode(jwk))
     read = jwt.decode(token, peer, algorithms=[Algorithm.ES256.value])
     assert read.header == {"alg": "ES256", "typ": "at+jwt", "kid": key.kid()}
     assert read.claims["org_id"] == acme.id
