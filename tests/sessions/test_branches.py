@@ -81,14 +81,13 @@ async def test_a_branch_never_lives_longer_than_what_it_descends_from(acme: Orga
 
 async def test_runs_are_nested_to_a_depth_and_below_all_that_their_parent_is_below(acme: Organization) -> None:
     agent, other = acme.node.ids.new("agent"), acme.node.ids.new("agent")
-    above: tuple[str, ...] = (agent,)
+    runs: list[str] = []
     for _ in range(RUN_DEPTH):
-        run = await made(acme, "run", *above, principal=agent)
-        above = (*above, run.id)
+        runs.append((await made(acme, "run", agent, *runs, principal=agent)).id)
     with pytest.raises(NoBranch):
-        await made(acme, "run", *above, principal=agent)
+        await made(acme, "run", agent, *runs, principal=agent)
     with pytest.raises(NoBranch):
-        await made(acme, "run", other, above[1], principal=other)
+        await made(acme, "run", other, runs[0], principal=other)
     with pytest.raises(NoBranch):
         await made(acme, "run", agent, principal=other)
 

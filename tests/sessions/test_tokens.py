@@ -1,5 +1,6 @@
 """An access token says what it descends from, is used only by whom and where it was made for, and dies with any of its ancestors."""
 
+import msgspec
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -55,8 +56,7 @@ async def test_another_library_reads_a_token_with_the_published_key_alone(
     holder = holders(acme.node, acme.id)[named]
     token = (await minted(tokens, acme.id, holder)).token
     (key,) = await acme.node.published_keys.of(Use(Purpose.ACCESS_TOKEN, ISSUER, PLATFORM))
-    jwk = key.jwk()
-    peer = ECKey.import_key(msgspec.json.encode(jwk))
+    peer = ECKey.import_key(msgspec.json.decode(msgspec.json.encode(key.jwk())))
     read = jwt.decode(token, peer, algorithms=[Algorithm.ES256.value])
     assert read.header == {"alg": "ES256", "typ": "at+jwt", "kid": key.kid()}
     assert read.claims["org_id"] == acme.id

@@ -1,8 +1,8 @@
 """Following what is cut, and the lease to say yes.
 
 The stream tells each cut within moments. The lease is renewed by pings alone: it runs from the moment a ping was *sent*, less the age of
-the node's last completed read that the answer states. So the time from a commit to the last yes is one budget, however it is spent: a node that
-is 699 ms behind leaves 1 ms here.
+the node's last completed read that the answer states. So the time from a commit to the last yes is one budget, however it is spent: a
+node that is 699 ms behind leaves 1 ms here.
 """
 
 import asyncio
