@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tenantry.core.errors import Invalid
-from tenantry.keys.jws import base64url
+from tenantry.keys.jws import SPELLINGS, base64url
 from tenantry.keys.signing import RSA_BITS, Algorithm, thumbprint, verify_raw
 
 RSA_MAX_BITS = 4_096
@@ -74,7 +74,7 @@ def foreign_key(jwk: Mapping[str, Any]) -> ForeignKey:
         key = _made(Algorithm.RS256, lambda: _rsa(jwk))
     else:
         raise BadKey("The key must be P-256, Ed25519 or RSA.")
-    if jwk.get("alg", key.algorithm.value) != key.algorithm.value or jwk.get("use", "sig") != "sig":
+    if jwk.get("alg", key.algorithm.value) not in SPELLINGS[key.algorithm] or jwk.get("use", "sig") != "sig":
         raise BadKey(f"The key must be one for {key.algorithm.value} signatures.")
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:

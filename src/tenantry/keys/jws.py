@@ -7,6 +7,7 @@ the claims, or raises.
 import base64
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -19,6 +20,13 @@ JWT_MAX_CHARACTERS = 8_192
 
 DEPTH_MAX = 16
 """Brackets in a header or payload, so that nothing nests deeper than a parser likes."""
+
+SPELLINGS = {
+    Algorithm.ES256: ("ES256",),
+    Algorithm.EDDSA: ("EdDSA", "Ed25519"),
+    Algorithm.RS256: ("RS256",),
+}
+"""What `alg` may say of each; RFC 9864 gave Ed25519 a name of its own."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -71,7 +79,7 @@ class Unverified(msgspec.Struct, frozen=True):
         Raises:
             ProofFailed: it did not, or the claims are not of this type.
         """
-        if self.header.alg != key.algorithm.value:
+        if self.header.alg not in SPELLINGS[key.algorithm]:
             raise Malformed(f"The JWT must be signed with {key.algorithm.value}.")
         key.verify(self.signed, self.signature)
         return self.unverified(claims)
@@ -102,6 +110,11 @@ def take_apart(jwt: str) -> Unverified:
     if not _UNTRUSTED.isdisjoint(_object(header)):
         raise Malformed("The header of the JWT asks for what is not done here.")
     return Unverified(_decoded(header, Header), claims, f"{parts[0]}.{parts[1]}".encode(), signature)
+
+
+def spelled(algorithms: Iterable[Algorithm]) -> list[str]:
+    """Every `alg` by which these may be called, for metadata."""
+    return [name for algorithm in algorithms for name in SPELLINGS[algorithm]]
 
 
 def base64url(text: str) -> bytes:
