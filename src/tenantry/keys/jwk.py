@@ -11,8 +11,10 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tenantry.core import base64url
+from tenantry.core.base64url import NotBase64url
 from tenantry.core.errors import Invalid
-from tenantry.keys.jws import SPELLINGS, base64url
+from tenantry.keys.jws import SPELLINGS
 from tenantry.keys.signing import RSA_BITS, Algorithm, thumbprint, verify_raw
 
 RSA_MAX_BITS = 4_096
@@ -112,4 +114,7 @@ def _bytes(jwk: Mapping[str, Any], name: str) -> bytes:
     text = jwk.get(name)
     if not isinstance(text, str):
         raise BadKey(f"The JWK has no {name}.")
-    return base64url(text)
+    try:
+        return base64url.decode(text)
+    except NotBase64url as error:
+        raise BadKey(f"The {name} of the JWK is no base64url.") from error

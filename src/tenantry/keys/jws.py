@@ -4,14 +4,14 @@ What comes out is still a claim: nothing here is verified. Whoever has found the
 the claims, or raises.
 """
 
-import base64
 import json
-import re
 from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from tenantry.core import base64url
+from tenantry.core.base64url import NotBase64url
 from tenantry.core.errors import ProofFailed
 from tenantry.keys.signing import Algorithm
 
@@ -27,8 +27,6 @@ SPELLINGS = {
     Algorithm.RS256: ("RS256",),
 }
 """What `alg` may say of each; RFC 9864 gave Ed25519 a name of its own."""
-
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]*")
 
 _UNTRUSTED = frozenset({"crit", "b64", "jku", "x5u", "x5c", "zip", "enc", "epk", "p2c", "p2s"})
 """Headers that would change what is verified, or with what (RFC 8725, 3.10). None is needed, so none is weighed."""
@@ -117,24 +115,10 @@ def spelled(algorithms: Iterable[Algorithm]) -> list[str]:
     return [name for algorithm in algorithms for name in SPELLINGS[algorithm]]
 
 
-def base64url(text: str) -> bytes:
-    """The bytes of unpadded base64url in its one spelling (RFC 7515, 2).
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not _SEGMENT.fullmatch(text):
-        raise ValueError("not base64url")
-    value = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if base64.urlsafe_b64encode(value).rstrip(b"=").decode() != text:
-        raise ValueError("not the one spelling")
-    return value
-
-
 def _part(text: str) -> bytes:
     try:
-        return base64url(text)
-    except ValueError as error:
+        return base64url.decode(text)
+    except NotBase64url as error:
         raise Malformed("A part of the JWT is no base64url.") from error
 
 

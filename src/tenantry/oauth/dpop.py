@@ -4,13 +4,13 @@
 (`Proof.once` with `once.once`), and that its key is the token's (`Proof.jkt`).
 """
 
-import base64
 import hashlib
 import re
 from typing import Annotated
 
 import msgspec
 
+from tenantry.core import base64url
 from tenantry.core.errors import Invalid, ProofFailed
 from tenantry.keys.jwk import BadKey, ForeignKey, foreign_key
 from tenantry.keys.jws import Malformed, Unverified, take_apart
@@ -95,7 +95,7 @@ def prove(proof: str, *, method: str, url: str, now_ms: int, access_token: str =
 
 def digest_of(access_token: str) -> str:
     """The `ath` of a token (RFC 9449, 4.2): unpadded base64url of its SHA-256."""
-    return base64.urlsafe_b64encode(hashlib.sha256(access_token.encode()).digest()).rstrip(b"=").decode()
+    return base64url.encode(hashlib.sha256(access_token.encode()).digest())
 
 
 def _signed_by(proof: str) -> tuple[Unverified, ForeignKey]:

@@ -4,12 +4,12 @@ A nonce is a MAC over a stretch of time under a key that every node derives from
 long before, whatever the client's clock and whoever held the client's key for a moment; that a proof comes once is `once`'s to say.
 """
 
-import base64
 import hmac
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from tenantry.core import base64url
 from tenantry.core.clock import Clock
 from tenantry.core.ids import PLATFORM
 from tenantry.keys.envelope import DataKey
@@ -55,7 +55,7 @@ class Nonces:
 
     def _nonce(self, key: bytes, stretch: int) -> str:
         mac = hmac.digest(key, stretch.to_bytes(8, "big"), "sha256")[:_MAC_BYTES]
-        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+        return base64url.encode(mac)
 
     async def _current_key(self) -> bytes:
         """Derived anew when the data key is: nonces under the older one are refused, and their senders given a new one."""
