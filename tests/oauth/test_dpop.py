@@ -1,13 +1,13 @@
 """DPoP proofs (RFC 9449), made by joserfc and by hand: what is taken, and that everything else is refused by name."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantry.core.errors import TenantryError
 from tenantry.oauth.dpop import AHEAD_MS, PROOF_LIVES_MS, InvalidProof, Proof, normalised, prove
 from tests.oauth.keys import KINDS, TOKEN_URL, KeyPair, ath, encoded, parts_signed_by
 
@@ -187,7 +187,12 @@ def test_oauth_11_a_proof_beyond_bounds_is_refused_before_a_key_is_made_of_it(pa
     begun = b'{"typ":"dpop+jwt","alg":"ES256","jwk":%s}' % encoded_jwk(pair)
     url, now = TOKEN_URL.encode(), NOW_MS // 1000
     proved(parts_signed_by(pair, begun, claims % (url, now, b"")))
-    for more in (b',"x":' + b"[" * 50 + b"]" * 50, b',"x":' + b"9" * 5_000, b',"x":"' + b"x" * 9_000 + b'"', b',"x":NaN'):
+    for more in (
+        b',"x":' + b"[" * 50 + b"]" * 50,
+        b',"x":' + b"9" * 5_000,
+        b',"x":"' + b"x" * 9_000 + b'"',
+        b',"x":NaN',
+    ):
         refused(parts_signed_by(pair, begun, claims % (url, now, more)))
     refused("a" * 1_000_000)
     refused("." * 1_000_000)
@@ -215,10 +220,8 @@ def test_a_signed_proof_with_any_header_and_claims_is_taken_or_refused_by_name(
     pair = PAIR
     full = {"typ": "dpop+jwt", "alg": "ES256", "jwk": pair.public, **header}
     said = {"jti": "a", "htm": "POST", "htu": TOKEN_URL, "iat": NOW_MS // 1000, **claims}
-    try:
+    with suppress(InvalidProof):
         proved(parts_signed_by(pair, written(full), written(said)))
-    except TenantryError as error:
-        assert isinstance(error, InvalidProof)
 
 
 def encoded_jwk(pair: KeyPair) -> bytes:

@@ -1,4 +1,7 @@
-"""Client authentication by a signed assertion (RFC 7523, 2.2, as draft-ietf-oauth-rfc7523bis-11 narrows it): the rules, without a database."""
+"""Client authentication by a signed assertion: the rules, without a database.
+
+RFC 7523, 2.2, as draft-ietf-oauth-rfc7523bis-11 narrows it.
+"""
 
 from typing import Annotated
 

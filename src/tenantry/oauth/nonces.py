@@ -48,7 +48,7 @@ class Nonces:
         key, stretch = await self._current_key(), self._stretch()
         given = nonce.encode()
         near = (self._nonce(key, stretch + step).encode() for step in (-1, 0, 1))
-        return any([hmac.compare_digest(given, one) for one in near])
+        return any(hmac.compare_digest(given, one) for one in near)
 
     def _stretch(self) -> int:
         return self._clock.now_ms() // STRETCH_MS

@@ -1,7 +1,7 @@
 """What a request presents of its client, before anything of it is verified: exactly one method, and the client that it names.
 
-A client id is `<ULID of the organization>.<id of the principal>`. Like a secret it names its organization in its text, so that the lookup
-is within that organization; it is no secret, and no proof of anything.
+A client that acts for itself is a principal, and its client id is the principal's own: a token of such a client has it as `sub` too, and no
+user's id is ever one.
 """
 
 import base64
@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from tenantry.core.errors import Invalid, NotFound, ProofFailed
-from tenantry.core.ids import is_ulid, ulid
+from tenantry.core.ids import is_ulid
 from tenantry.core.secrets import Secret
 from tenantry.oauth.assertion import TYPE, Claimed, claimed
 from tenantry.web.refusals import Unauthenticated
@@ -25,6 +25,10 @@ class Method(enum.StrEnum):
     PRIVATE_KEY_JWT = "private_key_jwt"
 
 
+CLASSES = ("service", "agent", "mcp", "job")
+"""The types of ids of those who can be clients for themselves."""
+
+
 class InvalidClient(Unauthenticated):
     """The client has not proved itself (RFC 6749, 5.2). Unknown, ended and wrong are one answer, so that nobody learns by trying."""
 
@@ -32,35 +36,10 @@ class InvalidClient(Unauthenticated):
     sentence = "The client has not proved itself."
 
 
-class ClientId(msgspec.Struct, frozen=True):
-    """An organization and one of its principals."""
-
-    org: str
-    principal: str
-
-    @classmethod
-    def parse(cls, text: str) -> "ClientId":
-        """The client that a text names, in its one spelling.
-
-        Raises:
-            InvalidClient: it names none.
-        """
-        organization, _, principal = text.partition(".")
-        prefix, _, tail = principal.partition("_")
-        if not (is_ulid(organization) and is_ulid(tail) and prefix.isascii() and prefix.isalpha()):
-            raise InvalidClient
-        return cls(f"org_{organization}", principal)
-
-    @property
-    def text(self) -> str:
-        """As it stands in requests and tokens."""
-        return f"{ulid(self.org)}.{self.principal}"
-
-
 class BySecret(msgspec.Struct, frozen=True):
     """A secret in the header or the form."""
 
-    client: ClientId
+    client_id: str
     method: Method
     secret: Secret
 
@@ -68,7 +47,7 @@ class BySecret(msgspec.Struct, frozen=True):
 class ByAssertion(msgspec.Struct, frozen=True):
     """A signed assertion."""
 
-    client: ClientId
+    client_id: str
     claim: Claimed
     method: Method = Method.PRIVATE_KEY_JWT
 
@@ -97,12 +76,12 @@ def presented(authorization: str | None, given: Credentials) -> BySecret | ByAss
     if authorization is not None:
         found = _basic(authorization)
     elif given.client_secret:
-        found = BySecret(ClientId.parse(given.client_id), Method.SECRET_POST, _secret(given.client_secret))
+        found = BySecret(_client_id(given.client_id), Method.SECRET_POST, _secret(given.client_secret))
     elif given.client_assertion:
         found = _assertion(given)
     else:
         raise InvalidClient
-    if given.client_id and given.client_id != found.client.text:
+    if given.client_id and given.client_id != found.client_id:
         raise InvalidClient
     return found
 
@@ -119,7 +98,15 @@ def _basic(authorization: str) -> BySecret:
         client_id, secret = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except ValueError as error:
         raise InvalidClient from error
-    return BySecret(ClientId.parse(client_id), Method.SECRET_BASIC, _secret(secret))
+    return BySecret(_client_id(client_id), Method.SECRET_BASIC, _secret(secret))
+
+
+def _client_id(text: str) -> str:
+    """The id of a principal that can be a client, in its one spelling."""
+    prefix, _, tail = text.partition("_")
+    if prefix not in CLASSES or not is_ulid(tail):
+        raise InvalidClient
+    return text
 
 
 def _secret(text: str) -> Secret:
@@ -139,4 +126,4 @@ def _assertion(given: Credentials) -> ByAssertion:
         claim = claimed(given.client_assertion)
     except ProofFailed as error:
         raise InvalidClient from error
-    return ByAssertion(ClientId.parse(claim.client_id), claim)
+    return ByAssertion(_client_id(claim.client_id), claim)
