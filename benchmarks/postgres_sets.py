@@ -19,9 +19,9 @@ from tenantry.cli.demo import ledger
 from tenantry.core.principal import SYSTEM
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import WriteSet, schema
-from tenantry.store import Compiled, Statement, Step
+from tenantry.store import Statement, Step
 from tenantry.store.postgres import CONNECTIONS
-from tenantry.store.schema import compile_postgres, text_of
+from tenantry.store.schema import Compiled, compile_postgres, text_of
 
 
 async def rows(ground: Ground) -> list[Row]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tenantry.access.schema import SCHEMA as ACCESS
 from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
 from tenantry.app.health import Health, health_of
@@ -43,9 +44,10 @@ from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.oauth.once import SCHEMA as OAUTH
 from tenantry.oauth.once import Forgetting
+from tenantry.organizations.schema import SCHEMA as ORGANIZATIONS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, OAUTH)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, OAUTH)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 

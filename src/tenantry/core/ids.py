@@ -16,6 +16,8 @@ LENGTH = 26
 PREFIXES = frozenset(
     {
         "org",
+        "domain",
+        "invitation",
         "user",
         "account",
         "blueprint",
@@ -34,6 +36,9 @@ PREFIXES = frozenset(
         "entry",
         "group",
         "key",
+        "store",
+        "model",
+        "decision",
         "node",
         "incarnation",
         "deployment",

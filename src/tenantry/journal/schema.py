@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tenantry.journal import sharing
 from tenantry.store import Dialects, Kind, Migration, Read, Schema, Statement, Survey, Table
 
 _INSERT = "SELECT, INSERT"
@@ -337,6 +338,7 @@ SCHEMA = Schema(
         CONFIRM_INCARNATION,
     ),
     reads=(HEAD, CHANGES, LEAF_ROWS, CUTS_OF),
+    functions=sharing.functions,
     migrations=(
         Migration(
             1,

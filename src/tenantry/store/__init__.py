@@ -9,13 +9,13 @@ from tenantry.store.open import Database, open_store, prepare
 from tenantry.store.postgres import PostgresUrls
 from tenantry.store.program import Many, Outcome, Program, Refusal, Row, Step
 from tenantry.store.roles import Roles, make_roles, plan_roles
-from tenantry.store.schema import Compiled, Dialects, Kind, Migration, Read, Schema, Statement, Table
+from tenantry.store.schema import Dialects, Function, Kind, Migration, Read, Schema, Statement, Table
 
 __all__ = [
-    "Compiled",
     "Database",
     "Dialects",
     "Engine",
+    "Function",
     "Kind",
     "Many",
     "Migration",

@@ -1,8 +1,8 @@
 """The batcher of a PostgreSQL node: one transaction for many sets that only record or touch ephemeral rows.
 
-While one batch is under way the next one gathers; it takes half of what waits, so that those who are answered prepare their next
-while the other half runs. Programs that touch the same row never share a batch, so that each is decided by itself. A batch that one
-program spoils is taken apart and its programs run by themselves.
+Two batches are under way at a time: while one waits for the disk the other is worked out. Each takes half of what waits, so that those
+who are answered prepare their next while the other half runs. Programs that touch the same row never share a batch, so that each is
+decided by itself. A batch that one program spoils is taken apart and its programs run by themselves.
 """
 
 import asyncio
@@ -16,16 +16,18 @@ from tenantry.core.errors import TenantryError, Unavailable
 from tenantry.core.limits import QUEUE_MAX_SETS
 from tenantry.store.lanes import Lanes
 from tenantry.store.program import Many, Outcome, Program, Row
-from tenantry.store.schema import Compiled
 from tenantry.store.sqlstate import RETRIED, RETRIES, of_the_database, refusal
 
 BATCH = 512
 """Sets of one transaction."""
 
+AT_ONCE = 2
+"""Batches under way."""
+
 FEW = 16
 """Sets that are not worth dividing: what a transaction costs by itself would be paid too often."""
 
-Transaction = Callable[[list[tuple[Compiled, list[Any]]]], Awaitable[list[list[Row]]]]
+Transaction = Callable[[bytes, list[Any]], Awaitable[Row]]
 Waiting = tuple[Program, asyncio.Future[Outcome]]
 
 
@@ -38,11 +40,11 @@ class Batcher:
         self._waiting: Lanes[Waiting] = Lanes(QUEUE_MAX_SETS)
         self._some = asyncio.Event()
         self._closing = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to take programs."""
-        self._task = asyncio.create_task(self._run_for_ever())
+        self._tasks = [asyncio.create_task(self._run_for_ever()) for _ in range(AT_ONCE)]
 
     async def run(self, program: Program) -> Outcome:
         """Queue a program and wait for its own answer; see `Engine.run`."""
@@ -57,8 +59,8 @@ class Batcher:
         """Run what waits, then stop."""
         self._closing = True
         self._some.set()
-        if self._task is not None:
-            await self._task
+        for task in self._tasks:
+            await task
 
     async def _run_for_ever(self) -> None:
         while not (self._closing and not len(self._waiting)):
@@ -108,13 +110,13 @@ class Batcher:
         return list(await asyncio.gather(*(self._by_itself(program) for program in programs)))
 
     async def _together(self, many: Many, programs: list[Program]) -> list[Outcome | TenantryError]:
-        statements = many.compose(programs)
+        text, values = many.compose(programs)
         for attempt in range(RETRIES):
             try:
-                return many.answers(programs, await self._transaction(statements))
+                return many.answers(programs, await self._transaction(text, values))
             except RETRIED:
                 await asyncio.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - a pause, not a secret
-        return many.answers(programs, await self._transaction(statements))
+        return many.answers(programs, await self._transaction(text, values))
 
     async def _by_itself(self, program: Program) -> Outcome | TenantryError:
         try:

@@ -78,11 +78,14 @@ def statements(schemas: Iterable[Schema], app: str, follower: str, worker: str) 
         f"GRANT SELECT ON {SCHEMA}.schema_versions TO {_listed(app, follower, worker)}",
         GUARD,
     ]
+    schemas = list(schemas)
+    everything = [statement for schema in schemas for statement in schema.statements]
     for schema in schemas:
         for table in schema.tables:
             made += _table(table, app, follower, worker)
         made += [statement.function.definition for statement in schema.statements if statement.function is not None]
         made += [read.function.definition for read in schema.reads]
+        made += [function.definition for function in schema.functions(everything)]
     return made
 
 

@@ -13,8 +13,7 @@ import functools
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,17 +24,17 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from tenantry.core.errors import Unavailable, Unknown, Unsafe
 from tenantry.core.tasks import end
 from tenantry.store import fence
-from tenantry.store.batch import Batcher
+from tenantry.store.batch import AT_ONCE, Batcher
 from tenantry.store.engine import Place, Survey
 from tenantry.store.line import Line, hang_up
 from tenantry.store.program import Outcome, Program, Row
-from tenantry.store.schema import Compiled, Read, Statement
-from tenantry.store.sqlstate import RETRIED, RETRIES, UNSENDABLE, refusal
+from tenantry.store.schema import Read, Statement
+from tenantry.store.sqlstate import RETRIED, RETRIES, refusal
 from tenantry.store.turns import Turns
 
 T = TypeVar("T")
 CONNECTIONS = 8
-"""Connections a node writes over as `app`, the batcher's one beside them."""
+"""Connections a node writes over as `app`, the batcher's beside them."""
 
 WORKING = 2
 """Connections a node does its duties over, as `worker`."""
@@ -82,7 +81,8 @@ DURABLE = {
 }
 """The facts on which durability rests, and the values that give it. Commits are a matter of each role that writes."""
 
-logging.getLogger("psycopg").setLevel(logging.ERROR)  # a batch that one set spoils aborts its pipeline by design
+# What a connection suffers is told by the refusal that comes of it.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 CHANNEL = "tenantry"
 NOTIFY_EVERY_S = 0.005
 """Wake-ups are coalesced: NOTIFY takes a lock of the whole cluster at commit, so it runs apart and seldom."""
@@ -106,7 +106,7 @@ class PostgresEngine:
 
     def __init__(self, urls: PostgresUrls) -> None:
         self._pools = {
-            "app": _pool(urls.app, CONNECTIONS + 1),
+            "app": _pool(urls.app, CONNECTIONS + AT_ONCE),
             "reading": _pool(urls.app, READING),
             "cuts": _pool(urls.app, CUTTING),
             "worker": _pool(urls.worker, WORKING),
@@ -225,15 +225,10 @@ class PostgresEngine:
                 raise refusal(error, program) from error
         return Outcome([made for step, made in zip(steps, row, strict=True) if step.statement.returns])
 
-    async def _on_app(self, statements: list[tuple[Compiled, list[Any]]]) -> list[list[Row]]:
-        """One transaction of a batch; gives the rows of each statement."""
+    async def _on_app(self, text: bytes, values: list[Any]) -> Row:
+        """The one row of a batch's statement, which is its transaction."""
         async with self._connection("app") as connection:
-            async with _transaction(connection):
-                cursors = [
-                    await connection.execute(compiled.text.encode(), given, prepare=True)
-                    for compiled, given in statements
-                ]
-            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            return await (await connection.execute(text, values, prepare=True)).fetchone() or ()
 
     def _connection(self, pool: str) -> "_Borrowed":
         return _Borrowed(self._pools[pool])
@@ -332,20 +327,6 @@ async def _bounded(connection: AsyncConnection) -> None:
     """No statement of ours waits for ever: neither for a lock that somebody holds, nor for the database."""
     await connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}".encode())
     await connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}".encode())
-
-
-@asynccontextmanager
-async def _transaction(connection: AsyncConnection) -> AsyncIterator[None]:
-    """A pipeline that is one transaction. Its sync commits whatever was sent, so what went before a value that turns out not to be
-    sendable must be made to fail. (Not by ROLLBACK: psycopg would forget its prepared statements in mid-pipeline.)
-    """
-    async with connection.pipeline():
-        try:
-            yield
-        except UNSENDABLE:
-            with suppress(psycopg.Error):
-                await connection.execute("SELECT tenantry_guard(0, 0)")
-            raise
 
 
 def _pool(url: str, size: int) -> AsyncConnectionPool:

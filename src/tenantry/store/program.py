@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tenantry.core.errors import TenantryError
-from tenantry.store.schema import Compiled, Statement
+from tenantry.store.schema import Statement
 
 Refusal = type[TenantryError]
 """A class and not an object: two callers that are refused alike must not share an error, and with it a trace."""
@@ -29,12 +29,12 @@ class Step(msgspec.Struct, frozen=True, eq=False):
 class Many(Protocol):
     """How sets that only record, or touch ephemeral rows, share one transaction on PostgreSQL. The journal has the one way."""
 
-    def compose(self, programs: list["Program"]) -> list[tuple[Compiled, list[Any]]]:
-        """The statements of one transaction for all of them, sorted by organization."""
+    def compose(self, programs: list["Program"]) -> tuple[bytes, list[Any]]:
+        """The one statement that runs them all, and its arguments."""
         ...
 
-    def answers(self, programs: list["Program"], rows: list[list[Row]]) -> list["Outcome | TenantryError"]:
-        """What became of each, from the rows that each statement gave."""
+    def answers(self, programs: list["Program"], row: Row) -> list["Outcome | TenantryError"]:
+        """What became of each, from the row that the statement gave."""
         ...
 
 

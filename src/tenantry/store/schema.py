@@ -7,7 +7,7 @@ where a statement differs in more than that, `Dialects` holds both texts. Only t
 import hashlib
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cached_property
 
@@ -211,6 +211,8 @@ class Schema(msgspec.Struct, frozen=True):
     statements: tuple[Statement, ...]
     reads: tuple[Read[typing.Any], ...]
     migrations: tuple[Migration, ...]
+    functions: Callable[[Iterable[Statement]], list[Function]] = lambda _: []
+    """What else has to be in the database on PostgreSQL, given the statements of all rooms."""
 
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
