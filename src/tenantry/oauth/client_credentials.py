@@ -24,9 +24,9 @@ async def decide(asking: Asking) -> Ask:
     client = asking.client
     resource = await _resource(asking)
     return Ask(
-        subject=client.id,
-        client_id=client.id,
-        client_profile=PROFILES[profiled(client.id)],
+        subject=client.principal.id,
+        client_id=client.principal.id,
+        client_profile=PROFILES[profiled(client.principal.id)],
         audience=resource.indicator,
         path=client.path,
         scope=scopes_of(asking.form.scope, resource),

@@ -17,7 +17,7 @@ class TokenForm(Credentials, frozen=True):
 
     grant_type: str = ""
     scope: str = ""
-    resource: list[str] = []
+    resource: tuple[str, ...] = ()
 
 
 class Asking(msgspec.Struct, frozen=True, eq=False):

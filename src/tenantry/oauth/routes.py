@@ -38,7 +38,7 @@ def routes(endpoint: TokenEndpoint, keyring: Keyring, published: PublishedKeys, 
 
     @route("GET", JWKS_PATH, PUBLIC)
     async def get_jwks(call: Call) -> Jwks:
-        """The public keys of access tokens (RFC 7517), the next one among them before it signs and the last one until nothing of it lives."""
+        """The public keys of access tokens (RFC 7517): the next one before it signs, the last one until nothing of it lives."""
         keys = await _published(keyring, published, use)
         _for_everybody(call, JWKS_CACHE_MS // 1000)
         return Jwks([key.jwk() for key in keys])
@@ -56,8 +56,6 @@ async def _published(keyring: Keyring, published: PublishedKeys, use: Use) -> li
 
 def _for_everybody(call: Call, seconds: int) -> None:
     """The same for all who ask, from any origin."""
-    call.answer_headers |= {
-        "Access-Control-Allow-Origin": "*",
-        "Cache-Control": f"public, max-age={seconds}",
-        "Cross-Origin-Resource-Policy": "cross-origin",
-    }
+    call.answer_headers["Access-Control-Allow-Origin"] = "*"
+    call.answer_headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    call.answer_headers["Cache-Control"] = f"public, max-age={seconds}"

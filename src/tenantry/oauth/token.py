@@ -86,14 +86,17 @@ class TokenEndpoint:
         given = presented(call.headers.get("authorization"), form)
         proof = await self._proof(call)
         client = await self._clients.authenticate(given)
-        own = scopes.of_job(client.org)
+        own = self._journal.reads(scopes.of_principal(client.principal))
         platform = self._journal.reads(scopes.of_platform())
-        ask = await grant.decide(Asking(client, form, proof, self._journal.reads(own), platform))
+        ask = await grant.decide(Asking(client, form, proof, own, platform))
         if proof is None and RULES[client.identity].bound:
             raise InvalidProof("A token of this class of client is bound to a key: send a DPoP proof.")
         confirmation = UNBOUND if proof is None else Confirmation(jkt=proof.jkt)
-        minted = await self._tokens.mint(msgspec.structs.replace(ask, confirmation=confirmation), client.at)
-        await self._record(call.origin, grant, client, proof, minted)
+        try:
+            minted = await self._tokens.mint(msgspec.structs.replace(ask, confirmation=confirmation), client.at)
+            await self._record(call.origin, grant, client, proof, minted)
+        except Ended as error:  # meanwhile
+            raise InvalidClient from error
         return TokenAnswer(
             minted.token, "Bearer" if proof is None else "DPoP", minted.expires_in_s, minted.verified.claims.scope
         )
@@ -109,27 +112,22 @@ class TokenEndpoint:
             raise UseNonce
         return proof
 
-    async def _record(
-        self, origin: Origin, grant: Grant, client: Client, proof: Proof | None, minted: Minted
-    ) -> None:
+    async def _record(self, origin: Origin, grant: Grant, client: Client, proof: Proof | None, minted: Minted) -> None:
         claims, actor = minted.verified.claims, minted.verified.principal
-        try:
-            async with self._journal.begin(scopes.of_principal(actor), actor, origin=origin) as w:
-                if proof is not None:
-                    once(w, proof.once, InvalidProof)
-                w.record(
-                    TokenIssued(
-                        subject=claims.sub,
-                        token=claims.jti,
-                        client=claims.client_id,
-                        method=client.method.value,
-                        key=client.key,
-                        grant=grant.name,
-                        resource=claims.aud,
-                        scope=claims.scope,
-                        bound=proof is not None,
-                        expires_at_ms=minted.verified.expires_at_ms,
-                    )
+        async with self._journal.begin(scopes.of_principal(actor), actor, origin=origin) as w:
+            if proof is not None:
+                once(w, proof.once, InvalidProof)
+            w.record(
+                TokenIssued(
+                    subject=claims.sub,
+                    token=claims.jti,
+                    client=claims.client_id,
+                    method=client.method.value,
+                    key=client.key,
+                    grant=grant.name,
+                    resource=claims.aud,
+                    scope=claims.scope,
+                    bound=proof is not None,
+                    expires_at_ms=minted.verified.expires_at_ms,
                 )
-        except Ended as error:
-            raise InvalidClient from error
+            )
