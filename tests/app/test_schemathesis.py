@@ -15,7 +15,7 @@ from tests.stand.http import Served
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
-BY_DESIGN = {"broken", "sneaky", "slow", "ticks", "big", "metrics"}
+BY_DESIGN = {"broken", "sneaky", "slow", "ticks", "seldom", "big", "metrics"}
 """Routes that fail, wait, or are not on this address."""
 
 CAN_BE_WRONG = {"add_entry", "get_entry", "list_entries", "correct_entry", "delete_entry", "token"}

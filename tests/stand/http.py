@@ -20,7 +20,7 @@ from tenantry.cli.demo import ledger
 from tenantry.core import scopes
 from tenantry.core.errors import Denied
 from tenantry.core.principal import Principal
-from tenantry.web import Call, Dialect, Limits, Media, Permission, Raw, Route, Stream, route
+from tenantry.web import Call, Dialect, Limits, Media, Permission, Rate, Raw, Route, Stream, route
 from tenantry.web.refusals import Unauthenticated
 
 READ = Permission("ledger.read", writes=False)
@@ -103,6 +103,11 @@ def ledger_routes(gate: Gate) -> tuple[Route, ...]:
             ledger.add_member(w, "sneaky")
         return 1
 
+    @route("GET", "/v1/seldom", READ, limits=Limits(rate=Rate(burst=2, every_ms=60_000)))
+    async def seldom(_: Call) -> int:
+        """What one caller may ask for twice."""
+        return 1
+
     @route("GET", "/v1/broken", READ)
     async def broken(call: Call) -> int:
         """Break in a way that quotes a secret."""
@@ -147,7 +152,7 @@ def ledger_routes(gate: Gate) -> tuple[Route, ...]:
         return Stream(pieces(), "text/event-stream")
 
     return (
-        ticks,
+        *(ticks, seldom),
         *(add_entry, get_entry, list_entries, correct_entry, delete_entry),
         *(sneaky, broken, slow, token, scim_user, big),
     )
@@ -215,7 +220,8 @@ async def served(
             raise Denied(f"This needs {asked.route.permission.name}.")
         return Admitted(known[token], scopes.of_principal(known[token]))
 
-    http = HttpConfig(listen="127.0.0.1:0", inside="127.0.0.1:0" if inside else "")
+    inner = "127.0.0.1:0" if inside else ""
+    http = HttpConfig(listen="127.0.0.1:0", inside=inner, proxies=config.http.proxies)
     running = asyncio.create_task(
         serve(
             node,

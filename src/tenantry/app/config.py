@@ -77,6 +77,9 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inside: str = ""
     """A second address and port, for operators alone: `/metrics` is answered there, and on the socket beside a SQLite file."""
 
+    proxies: list[str] = []
+    """The networks of the proxies in front, such as `["10.0.0.0/8"]`: from these alone `X-Forwarded-For` is believed."""
+
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node must be told."""

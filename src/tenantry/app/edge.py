@@ -25,6 +25,9 @@ from tenantry.core.principal import Principal
 from tenantry.core.scopes import TenantScope
 from tenantry.core.tasks import end
 from tenantry.journal import Journal, Origin
+from tenantry.protection.places import Places
+from tenantry.protection.rates import Rates
+from tenantry.protection.sources import Network, client_of
 from tenantry.web import CLIENT, INSIDE, PUBLIC, Call, Dialect, Raw, Route, Stream, Table
 from tenantry.web.decoding import body_value, path_values, query_values
 from tenantry.web.refusals import Malformed, TooSlow, Unauthenticated, WrongMedia
@@ -97,6 +100,9 @@ class _Served(msgspec.Struct):
     code: str = ""
     message: str = ""
     caller: str = ""
+    address: str = ""
+    """Where it comes from."""
+
     read: bool = False
     """Whether the body, if there is one, was taken whole."""
 
@@ -121,9 +127,12 @@ class Edge:
         log: FilteringBoundLogger,
         answered: Callable[[str, str, int, float], None],
         inside: Container[int | None],
+        proxies: tuple[Network, ...],
         stopping: asyncio.Event,
     ) -> None:
-        """`inside` are the ports of the listeners that are for operators alone; `stopping` ends the streams."""
+        """`inside` are the ports of the listeners that are for operators alone, `proxies` whose word on an address is believed;
+        `stopping` ends the streams.
+        """
         self._table = table
         self._journal = journal
         self._clock = clock
@@ -133,7 +142,10 @@ class Edge:
         self._log = log
         self._answered = answered
         self._inside = inside
+        self._proxies = proxies
         self._stopping = stopping
+        self._rates = Rates(clock)
+        self._places = Places()
         self._headers = security_headers(issuer)
         self._streams = 0
         self.under_way = 0
@@ -147,6 +159,8 @@ class Edge:
         began = self._clock.boottime()
         request = Request(scope, receive)
         served = _Served(self._ids.new("request"), scope["method"])
+        if request.client is not None:
+            served.address = client_of(request.client.host, request.headers.getlist("x-forwarded-for"), self._proxies)
         scope["tenantry"] = served
         self.under_way += 1
         try:
@@ -160,7 +174,7 @@ class Edge:
             served.status, served.code = CLIENT_GONE, "client_gone"
         finally:
             self.under_way -= 1
-            self._tell(request, served, self._clock.boottime() - began)
+            self._tell(served, self._clock.boottime() - began)
 
     async def _respond(self, request: Request, served: _Served) -> Response:
         try:
@@ -185,16 +199,26 @@ class Edge:
                 retry_after_ms=COME_BACK_MS,
             )
         typed = path_values(route, values)
-        address = request.client.host if request.client else ""
-        caller = within = None
-        if route.permission not in (PUBLIC, CLIENT, INSIDE):
-            admitted = await self._admit(Asked(route, typed, request.headers, address, arrived is LOCAL))
-            caller, within = admitted.caller, admitted.within
-            served.caller = caller.id
+        if route.permission in (PUBLIC, CLIENT, INSIDE):
+            return await self._run(request, served, typed, None)
+        admitted = await self._admit(Asked(route, typed, request.headers, served.address, arrived is LOCAL))
+        served.caller = admitted.caller.id
+        if route.limits.rate is not None:
+            self._rates.take(((route.name, admitted.caller.org, served.caller), route.limits.rate))
+        if route.limits.urgent:
+            return await self._run(request, served, typed, admitted)
+        with self._places.taken(admitted.caller, admitted.within.org):
+            return await self._run(request, served, typed, admitted)
+
+    async def _run(self, request: Request, served: _Served, typed: Mapping[str, Any], admitted: Admitted | None) -> Any:
+        """Decode what the route takes and call it."""
+        route, scope = served.route, request.scope
+        assert route is not None
         query = query_values(route, scope["query_string"])
         body = body_value(route, request.headers.get("content-type", ""), await _read(request, route))
         served.read = True
-        origin = Origin(request=served.request, network=address)
+        origin = Origin(request=served.request, network=served.address)
+        caller, within = (admitted.caller, admitted.within) if admitted is not None else (None, None)
         call = Call(self._journal, origin, caller, within, route.writes, request.headers, served.headers)
         given = {"query": query, "body": body}
         return await route.run(call, **typed, **{name: value for name, value in given.items() if value is not None})
@@ -244,7 +268,7 @@ class Edge:
         headers = {**self._headers, REQUEST_ID: served.request, **served.headers, **refused.headers, **closing}
         return Response(refused.body, refused.status, headers, refused.media)
 
-    def _tell(self, request: Request, served: _Served, seconds: float) -> None:
+    def _tell(self, served: _Served, seconds: float) -> None:
         route = served.route.path if served.route else UNKNOWN
         method = served.method if served.route else UNKNOWN
         self._answered(method, route, served.status, seconds)
@@ -254,7 +278,7 @@ class Edge:
             "route": route,
             "status": served.status,
             "ms": round(seconds * 1000, 1),
-            "address": request.client.host if request.client else "",
+            "address": served.address,
         }
         if served.caller:
             fields["caller"] = served.caller

@@ -23,6 +23,7 @@ from tenantry.app.openapi import document
 from tenantry.app.probes import probes
 from tenantry.app.protocol import LimitedProtocol
 from tenantry.core.errors import Unavailable
+from tenantry.protection.sources import networks
 from tenantry.web import Route, Table
 
 DRAIN_S = 3.0
@@ -143,6 +144,7 @@ def assemble(
         log=log,
         answered=metrics.answered,
         inside=inside,
+        proxies=networks(config.http.proxies),
         stopping=ending.told,
     )
     return edge

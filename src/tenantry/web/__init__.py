@@ -4,7 +4,20 @@ Start with `route`: it makes a `Route` from a function. A room gives a tuple of 
 """
 
 from tenantry.web.call import Call
-from tenantry.web.route import CLIENT, INSIDE, PUBLIC, Dialect, Limits, Media, Permission, Raw, Route, Stream, route
+from tenantry.web.route import (
+    CLIENT,
+    INSIDE,
+    PUBLIC,
+    Dialect,
+    Limits,
+    Media,
+    Permission,
+    Rate,
+    Raw,
+    Route,
+    Stream,
+    route,
+)
 from tenantry.web.table import Table
 
 __all__ = [
@@ -16,6 +29,7 @@ __all__ = [
     "Limits",
     "Media",
     "Permission",
+    "Rate",
     "Raw",
     "Route",
     "Stream",

@@ -65,6 +65,13 @@ class Media(enum.Enum):
     FORM = ("application/x-www-form-urlencoded",)
 
 
+class Rate(msgspec.Struct, frozen=True):
+    """`burst` at once, and then one each `every_ms`."""
+
+    burst: int
+    every_ms: float
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What a request to a route may cost before its handler runs."""
 
@@ -77,6 +84,9 @@ class Limits(msgspec.Struct, frozen=True):
 
     fields: int = 64
     """How many parameters a query or form may have."""
+
+    rate: Rate | None = None
+    """How often one caller may come, for what costs or bothers somebody."""
 
     urgent: bool = False
     """Answered although the node is full: whether it lives, and what ends access."""
