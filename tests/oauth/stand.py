@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import msgspec
+from joserfc import jwk, jwt
 
 from tenantry.access.ceiling import Allowance, Ceiling
 from tenantry.app.config import Config
@@ -51,6 +52,18 @@ class Bearer(msgspec.Struct, frozen=True, eq=False):
     key: str
     pair: KeyPair
     secret: Secret | None = None
+
+
+def basic(bearer: Bearer, client_id: str = "") -> dict[str, str]:
+    """A secret in the header."""
+    assert bearer.secret is not None
+    return {"Authorization": httpx2.BasicAuth(client_id or bearer.id, bearer.secret.reveal())._auth_header}
+
+
+def posted(bearer: Bearer, client_id: str = "") -> dict[str, str]:
+    """A secret in the form."""
+    assert bearer.secret is not None
+    return {"client_id": client_id or bearer.id, "client_secret": bearer.secret.reveal()}
 
 
 class Server(msgspec.Struct, frozen=True, eq=False):
@@ -182,7 +195,9 @@ async def _agent(org: Organization) -> str:
 async def _mcp_server(org: Organization) -> str:
     made, at = org.node.ids.new("mcp"), org.node.ids.new("resource")
     async with org.begin() as w:
-        mcp_servers.add(w, made, at, NewResource("Tools", f"https://{made.lower()}.example.com/"), org.node.clock.now_ms())
+        mcp_servers.add(
+            w, made, at, NewResource("Tools", f"https://{made.lower()}.example.com/"), org.node.clock.now_ms()
+        )
     return made
 
 
@@ -195,3 +210,17 @@ async def _job(org: Organization) -> str:
 
 
 _MADE = {"service": _service, "agent": _agent, "mcp": _mcp_server, "job": _job}
+
+
+def refused(answer: httpx2.Response, error: str, status: int = 400) -> None:
+    """It was refused by this name (RFC 6749, 5.2)."""
+    assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
+    assert set(answer.json()) == {"error", "error_description"}
+
+
+async def claims_of(server: Server, token: str) -> dict[str, Any]:
+    """What a token says to another library that has nothing but the published keys."""
+    keys = jwk.KeySet.import_key_set((await server.served.client.get("/oauth/jwks")).json())
+    read = jwt.decode(token, keys, algorithms=["ES256"])
+    assert read.header["typ"] == "at+jwt"
+    return read.claims
