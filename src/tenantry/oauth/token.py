@@ -2,7 +2,7 @@
 
 | step | refusal |
 |---|---|
-| the grant is served | `unsupported_grant_type` |
+| the grant is named and served | `invalid_request`, `unsupported_grant_type` |
 | one method of authentication, well formed | `invalid_request`, `invalid_client` |
 | the DPoP proof, if there is one, is for this request, with a nonce of ours | `invalid_dpop_proof`, `use_dpop_nonce` |
 | the client proves itself; its assertion is new | `invalid_client` |
@@ -17,7 +17,7 @@ import msgspec
 
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
-from tenantry.core.errors import Ended
+from tenantry.core.errors import Ended, Invalid
 from tenantry.journal import Event, Journal, Origin, Target
 from tenantry.oauth.clients import Client, Clients
 from tenantry.oauth.dpop import InvalidProof, Proof, UseNonce, prove
@@ -80,6 +80,8 @@ class TokenEndpoint:
 
     async def answer(self, call: Call, form: TokenForm) -> TokenAnswer:
         """A token, or a refusal of the step that failed."""
+        if not form.grant_type:
+            raise Invalid("grant_type is missing.")
         grant = self.grants.get(form.grant_type)
         if grant is None:
             raise UnsupportedGrant
