@@ -1,8 +1,11 @@
 """How clients prove themselves at the token endpoint: by secret or key, one way at a time, and one answer for whatever is wrong."""
 
+from typing import Any
+
 import httpx2
 import pytest
 
+from tenantry.oauth.token import FAILURES
 from tenantry.organizations import keys
 from tests.oauth.keys import ISSUER, KeyPair
 from tests.oauth.stand import (
@@ -116,14 +119,15 @@ async def test_oauth_13_an_assertion_for_another_server_or_tenant_proves_nothing
 ) -> None:
     """OAUTH-13: only our issuer as sole value of `aud`; `sub` is the client; its replay is refused (the other node: `test_nodes`)."""
     bearer, theirs = await client(acme, "service"), await client(globex, "service")
-    for claims in (
+    wrong: list[dict[str, Any]] = [
         {"aud": f"{ISSUER}/oauth/token"},
         {"aud": [ISSUER, "https://other.example"]},
         {"aud": "https://other.example"},
         {"sub": theirs.id},
         {"iss": theirs.id},
         {"exp": server.now_ms // 1000 + 31_536_000},
-    ):
+    ]
+    for claims in wrong:
         refused(await server.post(server.form(**server.by_assertion(bearer, **claims))), "invalid_client", 401)
     form = server.form(**server.by_assertion(bearer))
     assert (await server.post(form)).status_code == 200
@@ -152,19 +156,34 @@ async def test_oauth_14_a_key_or_secret_that_ended_proves_nothing_and_its_succes
     server: Server, acme: Organization
 ) -> None:
     """OAUTH-14: K1 ended by its overlap or revoked, K2 in force; S1 after its overlap, S2 in force. As a grant: not served here."""
-    for end in (keys.retire, keys.revoke):
-        first = await client(acme, "service")
-        second = KeyPair.generate()
-        later = Bearer(first.id, await registered(acme, first.id, second), second)
-        assert (await server.token(first)).status_code == 200
-        more = {"now_ms": server.now_ms, "overlap_ms": 0} if end is keys.retire else {}
-        async with acme.begin() as w:
-            await end(w, acme.reads, first.id, first.key, **more)
-        refused(await server.token(first), "invalid_client", 401)
-        assert (await server.token(later)).status_code == 200
+    retired, revoked = await client(acme, "service"), await client(acme, "service")
+    seconds = KeyPair.generate(), KeyPair.generate()
+    later = [
+        Bearer(first.id, await registered(acme, first.id, pair), pair)
+        for first, pair in zip((retired, revoked), seconds, strict=True)
+    ]
+    for bearer in (retired, revoked, *later):
+        assert (await server.token(bearer)).status_code == 200
+    async with acme.begin() as w:
+        await keys.retire(w, acme.reads, retired.id, retired.key, now_ms=server.now_ms, overlap_ms=0)
+        await keys.revoke(w, acme.reads, revoked.id, revoked.key)
+    for bearer in (retired, revoked):
+        refused(await server.token(bearer), "invalid_client", 401)
+    for bearer in later:
+        assert (await server.token(bearer)).status_code == 200
     old = await with_secret(acme)
     new = await with_secret(acme, old.id)
     async with acme.begin() as w:
         await keys.retire(w, acme.reads, old.id, old.key, now_ms=server.now_ms, overlap_ms=0)
     refused(await server.post(server.form(), basic(old)), "invalid_client", 401)
     assert (await server.post(server.form(), basic(new))).status_code == 200
+
+
+async def test_who_fails_too_often_waits_and_takes_no_other_client_along(server: Server, acme: Organization) -> None:
+    mine, other = await with_secret(acme), await with_secret(acme)
+    for _ in range(FAILURES.burst):
+        refused(await server.post(server.form(), basic(other, mine.id)), "invalid_client", 401)
+    waits = await server.post(server.form(), basic(mine))
+    refused(waits, "temporarily_unavailable", 429)
+    assert int(waits.headers["Retry-After"]) >= 1
+    assert (await server.post(server.form(), basic(other))).status_code == 200

@@ -76,19 +76,24 @@ async def test_every_algorithm_of_the_metadata_works_for_client_and_proof(server
         assert set(said[name]) == used | older
 
 
-async def test_oauth_26_the_published_keys_are_those_that_sign_access_tokens_and_no_others(server: Server) -> None:
+async def test_oauth_26_the_published_keys_are_those_that_sign_access_tokens_and_no_others(
+    server: Server, acme: Organization
+) -> None:
     """OAUTH-26: keys of checkpoints, of receipts, and of an organization are in no JWKS of access tokens. (Misuse of a key: `sessions`.)"""
     node = server.node
     own = await node.keyring.signing(TOKENS, Algorithm.ES256)
+    others: list[str] = []
     for use, algorithm in (
         (Use(Purpose.RECEIPT, ISSUER, PLATFORM), Algorithm.ES256),
+        (Use(Purpose.ACCESS_TOKEN, ISSUER, acme.id), Algorithm.ES256),
         (Use(Purpose.AUDIT_CHECKPOINT, ISSUER, PLATFORM), Algorithm.EDDSA),
     ):
-        await node.keyring.signing(use, algorithm)
+        others.append((await node.keyring.signing(use, algorithm)).public.kid())
     answer = await server.served.client.get("/oauth/jwks")
-    (key,) = answer.json()["keys"]
-    assert key == msgspec.to_builtins(own.public.jwk())
-    assert not {"d", "p", "q", "k"} & set(key)
+    keys = answer.json()["keys"]
+    assert msgspec.to_builtins(own.public.jwk()) in keys
+    assert not {key["kid"] for key in keys} & set(others)
+    assert not any({"d", "p", "q", "k"} & set(key) for key in keys)
     assert answer.headers["Cache-Control"] == "public, max-age=3600"
 
 

@@ -5,7 +5,7 @@
 | the grant is named and served | `invalid_request`, `unsupported_grant_type` |
 | one method of authentication, well formed | `invalid_request`, `invalid_client` |
 | the DPoP proof, if there is one, is for this request, with a nonce of ours | `invalid_dpop_proof`, `use_dpop_nonce` |
-| the client proves itself; its assertion is new | `invalid_client` |
+| not too many failed before from here; the client proves itself; its assertion is new | 429, `invalid_client` |
 | the grant gives this client this | the grant's own |
 | the class of the client needs no key, or a key was proved | `invalid_dpop_proof` |
 | nothing was cut meanwhile; the proof is new; the token is recorded | `invalid_client`, `invalid_dpop_proof` |
@@ -25,12 +25,20 @@ from tenantry.oauth.grant import Asking, Grant, TokenForm, UnsupportedGrant
 from tenantry.oauth.metadata import TOKEN_PATH
 from tenantry.oauth.nonces import Nonces
 from tenantry.oauth.once import once
-from tenantry.oauth.presented import InvalidClient, presented
+from tenantry.oauth.presented import ByAssertion, BySecret, InvalidClient, presented
+from tenantry.protection.rates import Rates
+from tenantry.protection.sources import source
 from tenantry.sessions.claims import RULES, UNBOUND, Confirmation, Minted
 from tenantry.sessions.tokens import AccessTokens
-from tenantry.web import Call
+from tenantry.web import Call, Rate
 
 NONCE_HEADER = "DPoP-Nonce"
+
+FAILURES = Rate(burst=20, every_ms=3_000)
+"""Failed proofs of one client from one network. From elsewhere the client goes on: nobody locks another out."""
+
+FAILURES_FROM = Rate(burst=200, every_ms=100)
+"""Failed proofs from one network, whatever clients they name: each costs reads and perhaps a signature."""
 
 
 class TokenIssued(Event, tag="token.issued", frozen=True):
@@ -76,6 +84,7 @@ class TokenEndpoint:
         self._clients = clients
         self._nonces = nonces
         self._url = f"{issuer}{TOKEN_PATH}"
+        self._failed = Rates(clock)
         self.grants = {grant.name: grant for grant in grants}
 
     async def answer(self, call: Call, form: TokenForm) -> TokenAnswer:
@@ -87,7 +96,7 @@ class TokenEndpoint:
             raise UnsupportedGrant
         given = presented(call.headers.get("authorization"), form)
         proof = await self._proof(call)
-        client = await self._clients.authenticate(given)
+        client = await self._authenticated(given, call.origin)
         own = self._journal.reads(scopes.of_principal(client.principal))
         platform = self._journal.reads(scopes.of_platform())
         ask = await grant.decide(Asking(client, form, proof, own, platform))
@@ -102,6 +111,17 @@ class TokenEndpoint:
         return TokenAnswer(
             minted.token, "Bearer" if proof is None else "DPoP", minted.expires_in_s, minted.verified.claims.scope
         )
+
+    async def _authenticated(self, given: BySecret | ByAssertion, origin: Origin) -> Client:
+        """The client, unless too many have failed before it."""
+        network = source(origin.network).narrow
+        limits = (((network, given.client_id), FAILURES), (network, FAILURES_FROM))
+        self._failed.check(*limits)
+        try:
+            return await self._clients.authenticate(given)
+        except InvalidClient:
+            self._failed.take(*limits)
+            raise
 
     async def _proof(self, call: Call) -> Proof | None:
         """What the DPoP header proves, if there is one; the answer then brings the next nonce, whatever it is."""
