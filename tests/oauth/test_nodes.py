@@ -42,8 +42,8 @@ async def raced(servers: list[Server], form: dict[str, str], headers: dict[str, 
 async def test_oauth_13_an_assertion_raced_over_three_nodes_gives_one_token(nodes: Nodes, rounds: int) -> None:
     """OAUTH-13: its `jti` counts once whichever node sees it, and never again."""
     servers, acme = nodes
-    bearer = await client(acme, "service")
     for _ in range(rounds):
+        bearer = await client(acme, "service")
         form = servers[0].form(**servers[0].by_assertion(bearer))
         before = await acme.holdings()
         answers = await raced(servers, form, {})
