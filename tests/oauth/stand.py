@@ -16,7 +16,7 @@ from tenantry.core.ids import PLATFORM
 from tenantry.core.secrets import Secret
 from tenantry.keys.signing import Purpose, Use
 from tenantry.oauth.assertion import TYPE
-from tenantry.oauth.client_credentials import GRANT
+from tenantry.oauth.client_credentials import grant
 from tenantry.oauth.clients import Clients
 from tenantry.oauth.nonces import Nonces
 from tenantry.oauth.routes import routes
@@ -32,6 +32,7 @@ from tests.stand.organizations import Organization
 
 API = "https://api.example.com/"
 SCOPES = ("docs:read", "docs:write")
+PERMISSIONS = ("can_check", "can_read_users")
 CLASSES = ("service", "agent", "mcp", "job")
 DAY_MS = 86_400_000
 
@@ -41,7 +42,7 @@ def oauth_routes(node: Node) -> tuple[Route, ...]:
     tokens = access_tokens(node)
     clients = Clients(node.engine, node.journal, node.cuts, node.clock, tokens, ISSUER)
     nonces = Nonces(node.keyring, node.clock)
-    endpoint = TokenEndpoint(node.journal, node.clock, tokens, clients, nonces, ISSUER, (GRANT,))
+    endpoint = TokenEndpoint(node.journal, node.clock, tokens, clients, nonces, ISSUER, (grant(ISSUER, PERMISSIONS),))
     return routes(endpoint, node.keyring, node.published_keys, Use(Purpose.ACCESS_TOKEN, ISSUER, PLATFORM))
 
 

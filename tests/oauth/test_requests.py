@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tenantry.core import scopes
 from tenantry.organizations import parties
 from tenantry.organizations.parties import PartyKind
-from tests.oauth.keys import KINDS, KeyPair
+from tests.oauth.keys import ISSUER, KINDS, KeyPair
 from tests.oauth.stand import (
     API,
     CLASSES,
@@ -175,6 +175,19 @@ async def test_a_resource_without_scopes_is_named_alone(server: Server, acme: Or
     answer = await server.post(server.form(resource=at, scope=None), basic(bearer))
     assert (answer.status_code, answer.json()["scope"]) == (200, "")
     refused(await server.post(server.form(resource=at, scope="docs"), basic(bearer)), "invalid_scope")
+
+
+async def test_the_servers_own_interface_is_a_resource_that_no_organization_can_take(
+    server: Server, acme: Organization
+) -> None:
+    await resource(acme, ISSUER, ("can_delete_organizations",))
+    bearer = await with_secret(acme)
+    whole = await server.post(server.form(resource=ISSUER, scope=None), basic(bearer))
+    narrow = await server.post(server.form(resource=ISSUER, scope="can_check"), basic(bearer))
+    assert (whole.json()["scope"], narrow.json()["scope"]) == ("", "can_check")
+    assert (await claims_of(server, whole.json()["access_token"]))["aud"] == ISSUER
+    for other in ("can_delete_organizations", "can_check docs:read"):
+        refused(await server.post(server.form(resource=ISSUER, scope=other), basic(bearer)), "invalid_scope")
 
 
 # Proofs

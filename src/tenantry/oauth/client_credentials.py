@@ -4,66 +4,85 @@ A resource of the platform is looked for before one of the organization: whoever
 the vendor's other scopes than the vendor did.
 """
 
+from collections.abc import Iterable
+
+import msgspec
+
 from tenantry.core.errors import Invalid, NotFound
 from tenantry.oauth.grant import Asking, Grant, InvalidScope, InvalidTarget
 from tenantry.organizations import parties, resources
 from tenantry.organizations.addresses import indicator
-from tenantry.organizations.resources import Resource
 from tenantry.sessions.claims import PROFILES, Ask, profiled
 
 NAME = "client_credentials"
 
 
-async def decide(asking: Asking) -> Ask:
-    """What the client's token is to say.
+class Offer(msgspec.Struct, frozen=True):
+    """What can be asked for at one resource."""
 
-    Raises:
-        InvalidTarget: not exactly one resource is named, or none of this indicator is registered and active.
-        InvalidScope: no scope is named, or the resource has not all of them.
+    indicator: str
+    scopes: tuple[str, ...]
+    follows_feed: bool = False
+    whole: bool = False
+    """Whether a token without a scope is for all that its bearer may do there."""
+
+
+def grant(issuer: str, permissions: Iterable[str]) -> Grant:
+    """The grant of an issuer whose own interface is a resource too, named by the issuer, with its permissions for scopes.
+
+    There a scope only narrows: every permission is asked of the engine at each call, so a token may have none.
     """
-    client = asking.client
-    resource = await _resource(asking)
-    return Ask(
-        subject=client.principal.id,
-        client_id=client.principal.id,
-        client_profile=PROFILES[profiled(client.principal.id)],
-        audience=resource.indicator,
-        path=client.path,
-        scope=scopes_of(asking.form.scope, resource),
-        ends_at_ms=client.ends_at_ms,
-        followed=resource.follows_feed,
-    )
+    own = Offer(issuer, tuple(permissions), whole=True)
+
+    async def decide(asking: Asking) -> Ask:
+        client, offer = asking.client, await _offer(asking, own)
+        return Ask(
+            subject=client.principal.id,
+            client_id=client.principal.id,
+            client_profile=PROFILES[profiled(client.principal.id)],
+            audience=offer.indicator,
+            path=client.path,
+            scope=_scopes(asking.form.scope, offer),
+            ends_at_ms=client.ends_at_ms,
+            followed=offer.follows_feed,
+        )
+
+    return Grant(NAME, decide)
 
 
-GRANT = Grant(NAME, decide)
-
-
-def scopes_of(asked: str, resource: Resource) -> tuple[str, ...]:
+def _scopes(asked: str, offer: Offer) -> tuple[str, ...]:
     """The scopes that are asked for, each once; whole texts are compared (RFC 6749, 3.3).
 
     Raises:
         InvalidScope: one is not the resource's, or none is named although it has some: nothing is given that nobody asked for.
     """
     scopes = tuple(dict.fromkeys(asked.split(" "))) if asked else ()
-    if not set(scopes) <= set(resource.scopes) or (resource.scopes and not scopes):
+    if not set(scopes) <= set(offer.scopes) or (offer.scopes and not scopes and not offer.whole):
         raise InvalidScope
     return scopes
 
 
-async def _resource(asking: Asking) -> Resource:
+async def _offer(asking: Asking, own: Offer) -> Offer:
+    """What the one resource that is named offers.
+
+    Raises:
+        InvalidTarget: not exactly one is named, or none of this indicator is registered and active.
+    """
     named = [text for text in asking.form.resource if text]
     if len(named) != 1:
         raise InvalidTarget
+    if named[0] == own.indicator:
+        return own
     try:
         text = indicator(named[0])
     except Invalid as error:
         raise InvalidTarget from error
     for reads in (asking.platform_reads, asking.reads):
         try:
-            resource = await resources.of_indicator(reads, text)
+            found = await resources.of_indicator(reads, text)
         except NotFound:
             continue
-        if resource.status != parties.ACTIVE:
+        if found.status != parties.ACTIVE:
             raise InvalidTarget
-        return resource
+        return Offer(found.indicator, found.scopes, found.follows_feed)
     raise InvalidTarget
