@@ -13,14 +13,11 @@ from tenantry.app.config import Config
 from tenantry.app.health import Health, health_of
 from tenantry.app.root import root_key
 from tenantry.audit.checking import Checker
-from tenantry.audit.log import erase_again
 from tenantry.audit.schema import SCHEMA as AUDIT
 from tenantry.audit.sequencer import Sequencer
-from tenantry.core import scopes
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import TenantryError
 from tenantry.core.ids import IdSource
-from tenantry.core.principal import SYSTEM
 from tenantry.journal import (
     Cuts,
     Deriver,
@@ -42,9 +39,11 @@ from tenantry.keys.keyring import Keyring
 from tenantry.keys.published import PublishedKeys
 from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
+from tenantry.organizations.lifecycle import destroy_again
+from tenantry.organizations.schema import SCHEMA as ORGANIZATIONS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 
@@ -147,10 +146,7 @@ async def _check_in(
     await keyring.check()
 
     async def destroy(entry: Destruction) -> None:
-        if entry.subject == entry.org:
-            await keyring.shred_again(entry.org)
-        else:
-            await erase_again(journal, scopes.of_job(entry.org), SYSTEM, entry.subject)
+        await destroy_again(journal, keyring, entry)
 
     incarnation = await check_in(engine, journal, duties, ids, clock, Path(config.state), config.issuer, destroy)
     checkpoint_keys = CheckpointKeys(keyring, clock, config.issuer)

@@ -16,6 +16,8 @@ LENGTH = 26
 PREFIXES = frozenset(
     {
         "org",
+        "domain",
+        "invitation",
         "user",
         "account",
         "blueprint",
