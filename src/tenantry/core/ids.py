@@ -38,6 +38,9 @@ PREFIXES = frozenset(
         "incarnation",
         "deployment",
         "request",
+        "token",
+        "portal",
+        "family",
         "ledger",
     }
 )
