@@ -41,9 +41,10 @@ from tenantry.keys.keyring import Keyring
 from tenantry.keys.published import PublishedKeys
 from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
+from tenantry.sessions.schema import SCHEMA as SESSIONS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, SESSIONS)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 

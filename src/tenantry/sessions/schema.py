@@ -46,8 +46,14 @@ class Held(msgspec.Struct, frozen=True):
 
     id: str
     kind: str
+    path_json: str
     rev: int
     ends_at_ms: int | None
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The ids it descends from, itself last."""
+        return _IDS.decode(self.path_json)
 
 
 class ReceiptRow(msgspec.Struct, frozen=True):
@@ -97,13 +103,13 @@ ADD_RECEIPTS = Statement(
 
 _BRANCH = "id, kind, parent, principal, path, rev, made_at, ends_at, ended_at, detail FROM branches WHERE org = :org"
 BRANCH = Read("sessions_branch", Branch, f"SELECT {_BRANCH} AND id = :id", {"id": str})
-_OPEN = "org = :org AND id > :after AND ended_at IS NULL AND (ends_at IS NULL OR ends_at > :at)"
+_OPEN = "org = :org AND id > :after AND (ended_at IS NULL OR ended_at > :at) AND (ends_at IS NULL OR ends_at > :at)"
 
 
 def _children(ids: str) -> str:
-    """Open branches below some others, each as a parent or, for a run, as what it is a run of."""
+    """Open branches of a kind below some others, each as a parent or, for a run, as what it is a run of."""
     return (
-        f"SELECT id, kind, rev, ends_at FROM branches WHERE {_OPEN} AND (parent IN ({ids}) "  # noqa: S608 (both texts are below)
+        f"SELECT id, kind, path, rev, ends_at FROM branches WHERE {_OPEN} AND kind = :kind AND (parent IN ({ids}) "  # noqa: S608 (both texts are below)
         f"OR (kind = 'run' AND principal IN ({ids}))) ORDER BY id LIMIT :most"
     )
 
@@ -115,7 +121,7 @@ CHILDREN = Read(
         sqlite=_children("SELECT value FROM json_each(:parents)"),
         postgres=_children("SELECT unnest(:parents)"),
     ),
-    {"parents": list, "after": str, "at": int, "most": int},
+    {"kind": str, "parents": list, "after": str, "at": int, "most": int},
 )
 CUTS_AMONG = Read(
     "sessions_cuts_among",
@@ -136,8 +142,9 @@ RECEIPTS_OF = Read(
 CUTS_SINCE = Read(
     "sessions_cuts_since",
     Change,
-    "SELECT org, rev, at, touched, cut FROM changelog WHERE org = :org AND rev > :after AND cut <> '[]' ORDER BY rev LIMIT :most",
-    {"after": int, "most": int},
+    "SELECT org, rev, at, touched, cut FROM changelog WHERE org = :org AND rev > :after AND at >= :since AND cut <> '[]' "
+    "ORDER BY rev LIMIT :most",
+    {"after": int, "since": int, "most": int},
 )
 CUTS_WITHIN = Survey(
     "sessions_cuts_within",
@@ -165,7 +172,8 @@ CREATE INDEX branches_principal ON branches (org, principal, id);
 CREATE TABLE receipts (
     org text NOT NULL, branch text NOT NULL, revision {int} NOT NULL, part {int} NOT NULL, body text NOT NULL,
     PRIMARY KEY (org, branch, revision, part)) {strict};
-CREATE INDEX changelog_cuts ON changelog (at) WHERE cut <> '[]';
+CREATE INDEX changelog_cuts ON changelog (org, rev) WHERE cut <> '[]';
+CREATE INDEX changelog_cuts_at ON changelog (at) WHERE cut <> '[]';
 """,
         ),
     ),
