@@ -59,9 +59,7 @@ async def test_a_branch_that_rests_on_what_was_read_before_a_cut_is_dead_when_it
     user = acme.node.ids.new("user")
     read_at = (await acme.node.journal.head(acme.scope)).rev
     await acme.cut(user)
-    new = branches.New(
-        id=acme.node.ids.new("session"), parent=user, principal=user, above=(acme.id, user), rev=read_at
-    )
+    new = branches.New(id=acme.node.ids.new("session"), parent=user, principal=user, above=(acme.id, user), rev=read_at)
     async with acme.begin() as w:
         await branches.make(w, acme.reads, new, acme.node.clock.now_ms())
     with pytest.raises(Ended):

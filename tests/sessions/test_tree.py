@@ -103,7 +103,9 @@ def lineages(draw: st.DrawFn) -> Lineage:
     """Paths that the tree knows, grown kind by kind."""
     path, kinds, runs = [ORG], {"organization"}, 0
     for _ in range(draw(st.integers(0, 9))):
-        fitting = [kind for kind in ORDER if kinds & set(kind.parents) and not (kind.name == "run" and runs == RUN_DEPTH)]
+        fitting = [
+            kind for kind in ORDER if kinds & set(kind.parents) and not (kind.name == "run" and runs == RUN_DEPTH)
+        ]
         kind = draw(st.sampled_from(fitting))
         tail = draw(st.sampled_from("01234567")) + draw(st.text(ALPHABET, min_size=25, max_size=25))
         if f"{kind.prefix}_{tail}" in path:

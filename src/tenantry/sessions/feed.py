@@ -112,10 +112,16 @@ class _Subscriber:
 
     def reach(self, org: str, rev: int) -> None:
         """It was told everything of `org` up to `rev`."""
+        if self.organization is None:
+            return
         if org == PLATFORM:
             self.platform = max(self.platform, rev)
         else:
             self.own = max(self.own, rev)
+
+    def knows(self, change: Change) -> bool:
+        """Whether it was told this before the stream began to follow. Who is told of all organizations may hear a thing twice."""
+        return change.rev <= (self.platform if change.org == PLATFORM else self.own)
 
     def place(self) -> str:
         """What `Last-Event-ID` names. Who is told of all organizations begins with the window instead."""
@@ -220,7 +226,8 @@ class Feed:
                 if change is None:
                     yield _event("dropped", {})
                     return
-                yield _cuts(subscriber, change)
+                if not subscriber.knows(change):
+                    yield _cuts(subscriber, change)
             yield _event("over", {})
         finally:
             self._subscribers.discard(subscriber)
@@ -244,8 +251,8 @@ class Feed:
         known = _POSITION.fullmatch(last_event_id)
         if known:
             since_ms, subscriber.own, subscriber.platform = 0, int(known[1]), int(known[2])
-        for org, after in ((subscriber.organization, subscriber.own), (PLATFORM, subscriber.platform)):
-            scope = scopes.of_job(org)
+        for org, told in ((subscriber.organization, subscriber.own), (PLATFORM, subscriber.platform)):
+            scope, after = scopes.of_job(org), told
             head, reads = await self._journal.head(scope), self._journal.reads(scope)
             while page := await reads.all(CUTS_SINCE, after=after, since=since_ms, most=PAGE_ROWS):
                 for change in page:
