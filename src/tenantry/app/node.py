@@ -41,9 +41,10 @@ from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.organizations.lifecycle import destroy_again
 from tenantry.organizations.schema import SCHEMA as ORGANIZATIONS
+from tenantry.sessions.schema import SCHEMA as SESSIONS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, SESSIONS)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 

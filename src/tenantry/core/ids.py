@@ -43,6 +43,9 @@ PREFIXES = frozenset(
         "incarnation",
         "deployment",
         "request",
+        "token",
+        "portal",
+        "family",
         "ledger",
     }
 )

@@ -4,7 +4,6 @@
 Which key of several signs now, and when each is published and goes away, is `rotation`.
 """
 
-import base64
 import enum
 import hashlib
 from functools import lru_cache
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from msgspec import UNSET, UnsetType
 
+from tenantry.core import base64url
 from tenantry.core.errors import ProofFailed
 from tenantry.keys.aead import Damaged
 from tenantry.keys.envelope import Aad, DataKey, open_, seal, version_of
@@ -149,7 +149,7 @@ class PublicKey(msgspec.Struct, frozen=True):
         """The JWK thumbprint (RFC 7638, 3): unpadded base64url of a SHA-256."""
         required = _required_members(self.algorithm, self.spki)
         canonical = msgspec.json.encode(required, order="sorted")  # required members only, sorted, no white space: 3.3
-        return _base64url(hashlib.sha256(canonical).digest())
+        return base64url.encode(hashlib.sha256(canonical).digest())
 
 
 class SigningKey:
@@ -274,13 +274,13 @@ def _required_members(algorithm: Algorithm, spki: bytes) -> dict[str, str]:
     match _load(algorithm, spki):
         case ec.EllipticCurvePublicKey() as key:
             point = key.public_numbers()
-            x, y = (_base64url(value.to_bytes(_P256_BYTES, "big")) for value in (point.x, point.y))
+            x, y = (base64url.encode(value.to_bytes(_P256_BYTES, "big")) for value in (point.x, point.y))
             return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
         case rsa.RSAPublicKey() as key:
             numbers = key.public_numbers()
             return {"kty": "RSA", "n": _base64url_integer(numbers.n), "e": _base64url_integer(numbers.e)}
         case ed25519.Ed25519PublicKey() as key:
-            return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(key.public_bytes_raw())}
+            return {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(key.public_bytes_raw())}
 
 
 def _der_signature(signature: bytes) -> bytes:
@@ -307,9 +307,5 @@ def _same_use(mine: Use, asked: Use) -> None:
         raise WrongUse(f"The key is one for another {' and '.join(difference)}.")
 
 
-def _base64url(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-
 def _base64url_integer(value: int) -> str:
-    return _base64url(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+    return base64url.encode(value.to_bytes((value.bit_length() + 7) // 8, "big"))
