@@ -200,9 +200,13 @@ class Served(msgspec.Struct, frozen=True, eq=False):
 
 @asynccontextmanager
 async def served(
-    node: Node, config: Config, *, inside: bool = False, routes: tuple[Route, ...] = ()
+    node: Node,
+    config: Config,
+    *,
+    inside: bool = False,
+    routes: Callable[[Gate], tuple[Route, ...]] = ledger_routes,
 ) -> AsyncIterator[Served]:
-    """Serve the node for the block: the ledger, and `routes` of a room."""
+    """Serve the node for the block, with the routes of the ledger or of the room that is tested."""
     gate, ending, known = Gate(), Ending(), dict[str, Principal]()
     said = io.StringIO()
     sink = Sink(said)
@@ -225,7 +229,7 @@ async def served(
             sink,
             logger(sink, node.clock, readable=False),
             ending,
-            routes=lambda _: (*ledger_routes(gate), *routes),
+            routes=lambda _: routes(gate),
             admit=admit,
             on_listening=names.set_result,
         )
