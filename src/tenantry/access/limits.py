@@ -39,3 +39,7 @@ TRACE_MAX_STEPS = 200
 
 MISSING_MAX = 20
 """How many ways to a yes an explanation names."""
+
+CEILING_MAX_ALLOWANCES = 100
+CEILING_MAX_OBJECTS = 1_000
+"""How many ids all allowances of one ceiling may name together."""
