@@ -11,7 +11,7 @@ from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import InvalidModel
 from tenantry.access.expand import expand
 from tenantry.access.explain import explain
-from tenantry.access.graph import Graph, Names, Overlay
+from tenantry.access.graph import Graph, Names
 from tenantry.access.language import parse
 from tenantry.access.lists import list_objects, list_users
 from tenantry.access.model import (
@@ -30,7 +30,7 @@ from tenantry.access.model import (
 )
 from tenantry.access.plan import Plan, compile_model
 from tenantry.access.printing import print_model
-from tenantry.access.question import admit, goal_of, seeker_of
+from tenantry.access.question import View, admit, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey
 from tenantry.access.wire import decode_model, encode_model
 from tests.access.naive import World, formula_of, solve
@@ -152,9 +152,9 @@ def test_the_exact_way_comes_to_what_the_naive_evaluator_does(case: Case) -> Non
         for node in case.world.nodes():
             key = TupleKey(user, node.partition("#")[2], node.partition("#")[0])
             subject, object_ = admit(case.plan, key)
-            view = Overlay(case.graph, case.contextual)
-            goal = goal_of(case.plan, view, object_, key.relation)
-            assert Closure(case.plan, view, seeker_of(view, subject), goal).outcome(goal.node) is expected[holds[node]]
+            view = View(case.plan, case.graph, case.contextual)
+            goal = goal_of(view, object_, key.relation)
+            assert Closure(view, seeker_of(view, subject), goal).outcome(goal.node) is expected[holds[node]]
 
 
 @given(cases())

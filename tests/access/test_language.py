@@ -5,12 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantry.access.errors import AccessError, ConditionsNotSupported, Fault, InvalidModel, LimitExceeded
-from tenantry.access.graph import Names
+from tenantry.access.errors import AccessError, Fault, InvalidModel, LimitExceeded
 from tenantry.access.language import parse, parse_modules
 from tenantry.access.limits import MODEL_MAX_BYTES, MODEL_MAX_TYPES
 from tenantry.access.model import Condition, Exclusion, Parameter, Restriction, Union
-from tenantry.access.plan import compile_model
 from tenantry.access.printing import print_model
 from tenantry.access.validation import validate
 from tenantry.access.wire import decode_model, encode_model
@@ -105,14 +103,6 @@ def test_a_condition_is_kept_as_it_is_written() -> None:
     (recent,) = parse(EVERYTHING).model.conditions
     expression = 'at < timestamp("2026-01-01T00:00:00Z") && "}" != string(days[0])'
     assert recent == Condition("recent", (Parameter("at", "timestamp"), Parameter("days", "list", "int")), expression)
-
-
-def test_a_model_with_conditions_is_refused_while_nothing_can_evaluate_them() -> None:
-    used = DOC + "    define viewer: [user with recent]\ncondition recent(days: int) {\n  days < 3\n}\n"
-    with pytest.raises(ConditionsNotSupported, match="`recent`: not supported without the cel extra") as raised:
-        compile_model(parse(used).model, Names())
-    assert raised.value.code == "invalid_authorization_model"
-    compile_model(parse(DOC).model, Names())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """OpenFGA's sample stores (tests/data/openfga-sample-stores): their models in both forms, and their own tests."""
 
+import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,12 @@ import pytest
 import yaml
 
 from tenantry.access.check import check
-from tenantry.access.errors import ConditionsNotSupported
 from tenantry.access.graph import Graph, Names
 from tenantry.access.language import Parsed, parse, parse_modules
 from tenantry.access.lists import list_objects, list_users
 from tenantry.access.plan import Plan, compile_model
 from tenantry.access.printing import print_model
-from tenantry.access.tuples import TupleKey
+from tenantry.access.tuples import RelationshipCondition, TupleKey
 from tenantry.access.validation import validate
 from tenantry.access.wire import decode_model, encode_model
 
@@ -41,16 +42,6 @@ def tuples_of(store: Path, document: dict[str, Any]) -> list[dict[str, Any]]:
     return [*(document.get("tuples") or ()), *more]
 
 
-def has_conditions(store: Path) -> bool:
-    return bool(parsed(store).model.conditions)
-
-
-def stores() -> list[Any]:
-    reason = "the model has conditions, which need the cel extra"
-    marks = [pytest.mark.xfail(raises=ConditionsNotSupported, strict=True, reason=reason)]
-    return [pytest.param(s, id=str(s.relative_to(STORES)), marks=marks if has_conditions(s) else []) for s in FILES]
-
-
 @pytest.mark.parametrize("store", FILES, ids=lambda s: str(s.relative_to(STORES)))
 def test_a_sample_model_stands_and_survives_both_forms(store: Path) -> None:
     read = parsed(store)
@@ -71,21 +62,35 @@ def wrong_checks(plan: Plan, graph: Graph, one: dict[str, Any]) -> list[TupleKey
         key
         for relation, expected in one["assertions"].items()
         for key in (TupleKey(user, relation, object_) for user in users for object_ in objects)
-        if check(plan, graph, key, contextual_of(one)) is not expected
+        if check(plan, graph, key, contextual_of(one), one.get("context")) is not expected
     ]
 
 
 def contextual_of(one: dict[str, Any]) -> tuple[TupleKey, ...]:
-    return tuple(TupleKey(t["user"], t["relation"], t["object"]) for t in one.get("tuples") or ())
+    return tuple(map(key_of, one.get("tuples") or ()))
 
 
-@pytest.mark.parametrize("store", stores())
+def key_of(written: dict[str, Any]) -> TupleKey:
+    condition = written.get("condition")
+    given = None
+    if condition:
+        given = RelationshipCondition(condition["name"], json.dumps(condition.get("context", {}), default=in_json))
+    return TupleKey(written["user"], written["relation"], written["object"], given)
+
+
+def in_json(value: object) -> str:
+    """YAML reads a timestamp as one; JSON has it as text."""
+    assert isinstance(value, datetime)
+    return value.isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("store", FILES, ids=lambda s: str(s.relative_to(STORES)))
 def test_a_sample_store_answers_as_its_own_tests_say(store: Path) -> None:
     document = yaml.safe_load(store.read_text("utf-8"))
     plan = compile_model(parsed(store).model, Names())
     graph = Graph(plan.names)
     for written in tuples_of(store, document):
-        key = TupleKey(written["user"], written["relation"], written["object"])
+        key = key_of(written)
         plan.vocabulary.admit(key)
         graph.add(key)
     for test in document["tests"]:
@@ -93,9 +98,13 @@ def test_a_sample_store_answers_as_its_own_tests_say(store: Path) -> None:
     assert [wrong for one in asked(document, "check") for wrong in wrong_checks(plan, graph, one)] == []
     for one in asked(document, "list_objects"):
         for relation, expected in one["assertions"].items():
-            assert list_objects(plan, graph, one["user"], relation, one["type"]) == sorted(expected)
+            assert list_objects(plan, graph, one["user"], relation, one["type"], (), one.get("context")) == sorted(
+                expected
+            )
     for one in asked(document, "list_users"):
         for relation, expected in one["assertions"].items():
             (of,) = one["user_filter"]
             filter_ = f"{of['type']}#{of['relation']}" if "relation" in of else of["type"]
-            assert list_users(plan, graph, one["object"], relation, filter_) == sorted(expected["users"])
+            assert list_users(plan, graph, one["object"], relation, filter_, (), one.get("context")) == sorted(
+                expected["users"]
+            )

@@ -1,53 +1,65 @@
 """Whether a subject has a relation to an object.
 
 A walk goes down from the object, remembers what it has found, and stops at the first thing that decides. Where that is not
-sound (it came back to where it is, or went deeper than the limits), it gives up and `closure` decides exactly. Both give
-the same answer wherever both give one: the walk is the closure's short cut, not another meaning.
+sound (it came back to where it is, went deeper than the limits, or met a condition that cannot be decided), it gives up and
+`closure` decides exactly. Both give the same answer wherever both give one: the walk is the closure's short cut, not another
+meaning.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
-from tenantry.access.closure import Closure, Outcome, named_in
+from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import DepthExceeded, TooComplex
-from tenantry.access.graph import RELATION_MASK, Graph, Overlay, Tuples
+from tenantry.access.graph import RELATION_MASK, WILDCARD, Graph
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
-from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Same, Step, Without
-from tenantry.access.question import Goal, Seeker, admit, goal_of, seeker_of
-from tenantry.access.tuples import TupleKey
+from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Same, Step, Without, leads, named
+from tenantry.access.question import Goal, Seeker, View, admit, goal_of, seeker_of
+from tenantry.access.tuples import RelationshipCondition, TupleKey
 
 _FRAMES_MAX = 120
 """How far steps may lie within one another before the closure takes over, which does not recurse."""
 
 
-def check(plan: Plan, graph: Graph, key: TupleKey, contextual: tuple[TupleKey, ...] = ()) -> bool:
+def check(
+    plan: Plan,
+    graph: Graph,
+    key: TupleKey,
+    contextual: tuple[TupleKey, ...] = (),
+    context: Mapping[str, object] | None = None,
+) -> bool:
     """Whether `key.user` has `key.relation` to `key.object`, the contextual tuples counted as if they were written.
+
+    `context` is what the question says to the conditions of tuples; where a tuple says it, too, the tuple prevails.
 
     Raises:
         AccessError: the question is malformed, or names what the model does not know.
         InvalidTuple: a contextual tuple is not admitted.
+        ConditionFailed: it depends on a condition that cannot be decided; that permits nothing.
         DepthExceeded, TooComplex: it cannot be decided within the limits; that permits nothing.
     """
     subject, object_ = admit(plan, key)
-    plan.vocabulary.admit_all(contextual)
-    view = Overlay(graph, contextual)
-    return holds(plan, view, seeker_of(view, subject), goal_of(plan, view, object_, key.relation))
+    view = View(plan, graph, contextual, context)
+    return holds(view, seeker_of(view, subject), goal_of(view, object_, key.relation))
 
 
-def holds(plan: Plan, view: Overlay, seeker: Seeker, goal: Goal) -> bool:
+def holds(view: View, seeker: Seeker, goal: Goal) -> bool:
     """Answer a question in numbers.
 
     Raises:
-        DepthExceeded, TooComplex: it cannot be decided within the limits.
+        ConditionFailed, DepthExceeded, TooComplex: it cannot be decided.
     """
     try:
-        return _Walk(plan, view.tuples, seeker, goal.rule).node(goal.node, goal.rule, HOPS_MAX, _FRAMES_MAX)
+        return _Walk(view, seeker, goal.rule).node(goal.node, goal.rule, HOPS_MAX, _FRAMES_MAX)
     except _Unsound:
-        closure = Closure(plan, view, seeker, goal)
-    outcome = closure.outcome(goal.node)
-    if outcome is Outcome.TOO_DEEP:
-        raise DepthExceeded(f"The answer lies more than {HOPS_MAX} objects away (depth_exceeded).")
-    return outcome is Outcome.YES
+        closure = Closure(view, seeker, goal)
+    match closure.outcome(goal.node):
+        case Outcome.TOO_DEEP:
+            raise DepthExceeded(f"The answer lies more than {HOPS_MAX} objects away (depth_exceeded).")
+        case Outcome.UNDECIDED:
+            raise closure.failures[0]
+        case outcome:
+            return outcome is Outcome.YES
 
 
 class _Unsound(Exception):
@@ -61,11 +73,12 @@ class _Seen(Enum):
 class _Walk:
     """One question's walk. `hops` and `frames` count down."""
 
-    __slots__ = ("found", "kind", "plan", "seeker", "tuples", "union_only", "userset")
+    __slots__ = ("found", "kind", "plan", "seeker", "tuples", "union_only", "userset", "weigh")
 
-    def __init__(self, plan: Plan, tuples: Tuples, seeker: Seeker, rule: Rule) -> None:
-        self.plan = plan
-        self.tuples = tuples
+    def __init__(self, view: View, seeker: Seeker, rule: Rule) -> None:
+        self.plan = view.plan
+        self.tuples = view.tuples
+        self.weigh = view.circumstances.weigh
         self.seeker = seeker
         self.kind = seeker.kind
         self.userset = seeker.userset
@@ -98,8 +111,12 @@ class _Walk:
         return _STEPS[type(step)](self, step, node, hops, frames)
 
     def assigned(self, step: Assigned, node: int, hops: int, frames: int) -> bool:
-        tuples = self.tuples
-        if named_in(tuples, step, node, self.seeker):
+        if step.under:
+            return self.conditional(step, node, hops, frames)
+        tuples, seeker = self.tuples, self.seeker
+        if seeker.kind in step.kinds and tuples.has(node, seeker.node):
+            return True
+        if seeker.everybody and seeker.kind | WILDCARD in step.kinds and tuples.has(node, seeker.everybody):
             return True
         if step.usersets:
             rules = self.plan.rules
@@ -113,6 +130,8 @@ class _Walk:
         return self.node(node & ~RELATION_MASK | step.kind & RELATION_MASK, self.plan.rules[step.kind], hops, frames)
 
     def parents(self, step: Parents, node: int, hops: int, frames: int) -> bool:
+        if step.under:
+            return self.conditional(step, node, hops, frames)
         tuples, rules = self.tuples, self.plan.rules
         for parent in tuples.objects(node & ~RELATION_MASK | step.tupleset):
             kind = tuples.kind_of(parent)
@@ -121,6 +140,29 @@ class _Walk:
                 if rule is not None and self.node(parent | step.relation, rule, hops - 1, frames):
                     return True
         return False
+
+    def conditional(self, step: Assigned | Parents, node: int, hops: int, frames: int) -> bool:
+        """A step of which some tuples may be under a condition. One that matters and cannot be decided is the closure's."""
+        tuples, rules = self.tuples, self.plan.rules
+        if isinstance(step, Assigned):
+            for _, condition in named(tuples, step, node, self.seeker.subjects):
+                if condition is None or self.met(condition):
+                    return True
+        for target, condition in leads(self.plan, tuples, step, node):
+            weighed = condition is None or self.weigh(condition)
+            if weighed is False:
+                continue
+            if self.node(target, rules[tuples.kind_of(target)], hops - 1, frames):
+                if weighed is not True:
+                    raise _Unsound
+                return True
+        return False
+
+    def met(self, condition: RelationshipCondition) -> bool:
+        weighed = self.weigh(condition)
+        if isinstance(weighed, bool):
+            return weighed
+        raise _Unsound
 
     def any_of(self, step: AnyOf, node: int, hops: int, frames: int) -> bool:
         return any(self.step(inner, node, hops, frames) for inner in step.steps)

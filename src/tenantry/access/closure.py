@@ -11,11 +11,11 @@ from collections import defaultdict, deque
 from collections.abc import Container
 from enum import Enum
 
-from tenantry.access.errors import TooComplex
-from tenantry.access.graph import WILDCARD, Tuples
+from tenantry.access.errors import ConditionFailed, TooComplex
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
-from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without, leads
-from tenantry.access.question import Goal, Seeker
+from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Same, Step, Without, leads, named
+from tenantry.access.question import Goal, Seeker, View
+from tenantry.access.tuples import RelationshipCondition
 
 
 class Outcome(Enum):
@@ -25,29 +25,23 @@ class Outcome(Enum):
     NO = "no"
     CIRCULAR = "it depends on its own denial"
     TOO_DEEP = "it depends on what lies too deep"
-
-
-def named_in(tuples: Tuples, step: Assigned, node: int, seeker: Seeker) -> int:
-    """The subject of the node's own tuple that names the seeker or covers it; zero if there is none."""
-    if seeker.kind in step.kinds and tuples.has(node, seeker.node):
-        return seeker.node
-    covered = seeker.everybody and seeker.kind | WILDCARD in step.kinds and tuples.has(node, seeker.everybody)
-    return seeker.everybody if covered else 0
+    UNDECIDED = "it depends on a condition that cannot be decided"
 
 
 class Closure:
     """The gates of one question and what they come to. Gates are numbers; `gates` finds that of a node.
 
-    `opened` holds the nodes whose tuples were looked at,
+    `opened` holds the nodes whose tuples were looked at, `failures` why conditions among them cannot be decided,
     `surely` holds the gates that fire, in the order in which they do: each after what makes it.
 
     Raises:
         TooComplex: that is more than one decision may look at.
     """
 
-    def __init__(self, plan: Plan, tuples: Tuples, seeker: Seeker, goal: Goal) -> None:
-        self._plan = plan
-        self._tuples = tuples
+    def __init__(self, view: View, seeker: Seeker, goal: Goal) -> None:
+        self._plan = view.plan
+        self._tuples = view
+        self._circumstances = view.circumstances
         self._seeker = seeker
         self._needs: list[int] = []
         self._feeds: defaultdict[int, list[int]] = defaultdict(list)
@@ -55,8 +49,10 @@ class Closure:
         self._facts: list[int] = []
         self._level: list[int] = []
         self._next: list[int] = []
+        self._undecided: list[int] = []
         self.gates: dict[int, int] = {}
         self.opened: set[int] = set()
+        self.failures: list[ConditionFailed] = []
         self._node(goal.node, self._level)
         self._cut = self._collect()
         self.surely, self.perhaps = self._settle()
@@ -68,7 +64,9 @@ class Closure:
             return Outcome.YES
         if gate not in self.perhaps:
             return Outcome.NO
-        return Outcome.TOO_DEEP if self._cut else Outcome.CIRCULAR
+        if self._cut:
+            return Outcome.TOO_DEEP
+        return Outcome.UNDECIDED if self.failures else Outcome.CIRCULAR
 
     def _collect(self) -> list[int]:
         """Breadth first, so that a node lies as deep as the shortest way to it is long; the gates of what lies too deep."""
@@ -95,7 +93,7 @@ class Closure:
         """The gates that fire for certain, and those that perhaps do: the alternating fixpoint of Van Gelder."""
         surely = self._fire(range(len(self._needs)), self._facts)
         while True:
-            perhaps = self._fire(surely, self._facts + self._cut)
+            perhaps = self._fire(surely, self._facts + self._cut + self._undecided)
             again = self._fire(perhaps, self._facts)
             if len(again) == len(surely):
                 return surely, perhaps
@@ -135,13 +133,15 @@ class Closure:
         """Make the gates of a step, and let its result feed `into`, a gate that one input fires."""
         match step:
             case Assigned() | Same() | Parents():
-                if isinstance(step, Assigned) and named_in(self._tuples, step, node, self._seeker):
-                    fact = self._gate(1)
-                    self._feeds[fact].append(into)
-                    self._facts.append(fact)
+                if isinstance(step, Assigned):
+                    for _, condition in named(self._tuples, step, node, self._seeker.subjects):
+                        fact = self._gate(1)
+                        self._facts.append(fact)
+                        self._feeds[fact] += self._under(condition, into)
                 level = self._level if isinstance(step, Same) else self._next
-                for target in leads(self._plan, self._tuples, step, node):
-                    self._feeds[self._node(target, level)].append(into)
+                for target, condition in leads(self._plan, self._tuples, step, node):
+                    for fed in self._under(condition, into):
+                        self._feeds[self._node(target, level)].append(fed)
             case AnyOf(steps):
                 for inner in steps:
                     self._step(inner, node, into)
@@ -158,3 +158,15 @@ class Closure:
                 self._step(base, node, remains)
                 self._step(subtract, node, excluded)
                 self._feeds[remains].append(into)
+
+    def _under(self, condition: RelationshipCondition | None, into: int) -> tuple[int, ...]:
+        """What leads to a gate under a condition feeds it where that is met, and a gate that may fire where it is undecided."""
+        weighed = condition is None or self._circumstances.weigh(condition)
+        if isinstance(weighed, bool):
+            return (into,) if weighed else ()
+        self.failures.append(weighed)
+        both, perhaps = self._gate(2), self._gate(1)
+        self._undecided.append(perhaps)
+        self._feeds[perhaps].append(both)
+        self._feeds[both].append(into)
+        return (both,)

@@ -25,6 +25,12 @@ class DepthExceeded(TooComplex):
     reason = "depth_exceeded"
 
 
+class ConditionFailed(AccessError):
+    """A condition that matters cannot be decided, for want of context or for an error: neither a yes nor a no."""
+
+    reason = "condition_failed"
+
+
 class TypeNotFound(AccessError):
     """The model defines no such type."""
 
@@ -88,4 +94,5 @@ class ConditionsNotSupported(InvalidModel):
 
     def __init__(self, names: tuple[str, ...]) -> None:
         listed = ", ".join(f"`{name}`" for name in names)
-        super().__init__(Fault("condition-not-supported", f"{listed}: not supported without the cel extra."))
+        super().__init__(Fault("condition-not-supported", f"{listed}: what evaluates conditions is not installed."))
+        self.hint = "Install it with `pip install 'tenantry[conditions]'`."

@@ -3,16 +3,16 @@
 A leaf names subjects, or points to a relation of an object whose own expansion the caller may ask for; nothing is followed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tenantry.access.errors import AccessError, LimitExceeded
-from tenantry.access.graph import RELATION_MASK, Graph, Overlay
+from tenantry.access.errors import AccessError, ConditionFailed, LimitExceeded
+from tenantry.access.graph import RELATION_MASK, Graph
 from tenantry.access.limits import EXPAND_MAX_USERS
-from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without
-from tenantry.access.question import goal_of
+from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without, admitted
+from tenantry.access.question import View, goal_of
 from tenantry.access.tuples import TupleKey
 
 
@@ -70,37 +70,47 @@ class Node(_Tree, frozen=True):
     intersection: Nodes | UnsetType = UNSET
 
 
-def expand(plan: Plan, graph: Graph, object_: str, relation: str, contextual: tuple[TupleKey, ...] = ()) -> Node:
+def expand(
+    plan: Plan,
+    graph: Graph,
+    object_: str,
+    relation: str,
+    contextual: tuple[TupleKey, ...] = (),
+    context: Mapping[str, object] | None = None,
+) -> Node:
     """The root of the tree.
+
+    With a context, whoever a condition keeps out is left out. Without one no condition is weighed: whoever a tuple names is
+    there, under whatever condition, as in OpenFGA.
 
     Raises:
         AccessError: the object is malformed, or the model does not know it or the relation.
         InvalidTuple: a contextual tuple is not admitted.
+        ConditionFailed: there is a context, and it does not suffice to decide a condition.
         LimitExceeded: the level holds more subjects than an answer may.
     """
-    plan.vocabulary.admit_all(contextual)
+    view = View(plan, graph, contextual, context)
     try:
         target = plan.vocabulary.check_object(object_, relation)
     except AccessError as error:
         raise AccessError(error.message, hint=error.hint) from error
-    view = Overlay(graph, contextual)
-    goal = goal_of(plan, view, target, relation)
-    return _Expansion(plan, view, goal.node).step(goal.rule.step)
+    goal = goal_of(view, target, relation)
+    return _Expansion(view, goal.node, weighs=context is not None).step(goal.rule.step)
 
 
 class _Expansion:
-    def __init__(self, plan: Plan, view: Overlay, node: int) -> None:
-        self.plan = plan
+    def __init__(self, view: View, node: int, *, weighs: bool) -> None:
         self.view = view
         self.node = node
+        self.weighs = weighs
         self.name = view.text(node)
         self.left = EXPAND_MAX_USERS
 
     def step(self, step: Step) -> Node:
         match step:
-            case Assigned(kinds):
+            case Assigned():
                 of = (*self.view.objects(self.node), *self.view.usersets(self.node))
-                return self.leaf(Leaf(users=Users(self.texts(s for s in of if self.view.kind_of(s) in kinds))))
+                return self.leaf(Leaf(users=Users(self.texts(self.named(step, self.node, of)))))
             case Same(kind):
                 same = self.view.text(self.node & ~RELATION_MASK | kind & RELATION_MASK)
                 return self.leaf(Leaf(computed=Userset(same)))
@@ -115,8 +125,19 @@ class _Expansion:
 
     def parents(self, step: Parents) -> TupleToUserset:
         tupleset = self.node & ~RELATION_MASK | step.tupleset
-        named = (p | step.relation for p in self.view.objects(tupleset) if self.view.kind_of(p) in step.kinds)
-        return TupleToUserset(self.view.text(tupleset), tuple(map(Userset, self.texts(named))))
+        parents = self.named(step, tupleset, self.view.objects(tupleset))
+        computed = self.texts(parent | step.relation for parent in parents)
+        return TupleToUserset(self.view.text(tupleset), tuple(map(Userset, computed)))
+
+    def named(self, step: Assigned | Parents, node: int, plain: Iterable[int]) -> Iterator[int]:
+        """Whom the tuples of a node name, as far as the model lets them and their conditions are met."""
+        yield from (subject for subject in plain if self.view.kind_of(subject) in step.kinds)
+        for subject, condition in admitted(self.view, step, node):
+            weighed = not self.weighs or self.view.circumstances.weigh(condition)
+            if isinstance(weighed, ConditionFailed):
+                raise weighed
+            if weighed:
+                yield subject
 
     def texts(self, subjects: Iterator[int]) -> tuple[str, ...]:
         texts: list[str] = []

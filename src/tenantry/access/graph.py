@@ -5,17 +5,19 @@ subject is a node too: relation 0 is the object itself, any other the userset. S
 asked of a userset needs no translation. The **kind** of a subject is `type << 16 | relation`, with `WILDCARD` for
 `type:*`: what a model's restrictions speak of.
 
+A tuple under a condition is kept apart from those that always count: whoever does not ask for it never sees it.
+
 Ones that do not occur in any tuple have no number; an `Overlay` gives them one below zero, for one question, and holds its
 contextual tuples. A graph belongs to one thread; what is read may not be kept over a change.
 """
 
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from tenantry.access.errors import LimitExceeded
 from tenantry.access.limits import RELATIONS_MAX
-from tenantry.access.tuples import Subject, TupleKey, read_object, read_subject
+from tenantry.access.tuples import RelationshipCondition, Subject, TupleKey, read_object, read_subject
 
 RELATION_BITS = 16
 RELATION_MASK = 0xFFFF
@@ -25,6 +27,9 @@ _SET_FROM = 32
 """Up to here an array is as quick to search as a set, and a tenth of its size."""
 
 _Bag: TypeAlias = "int | array[int] | set[int]"
+Conditional: TypeAlias = Mapping[int, RelationshipCondition]
+
+_NONE: Conditional = {}
 
 
 class Names:
@@ -69,19 +74,27 @@ class Tuples(Protocol):
     names: Names
 
     def has(self, node: int, subject: int) -> bool:
-        """Whether exactly this tuple is there."""
+        """Whether exactly this tuple is there, without a condition."""
         ...
 
     def objects(self, node: int) -> Collection[int]:
-        """The subjects of the node's tuples that are objects or wildcards."""
+        """The subjects of the node's tuples that are objects or wildcards; of those without a condition."""
         ...
 
     def usersets(self, node: int) -> Collection[int]:
-        """The subjects of the node's tuples that are usersets."""
+        """The subjects of the node's tuples that are usersets; of those without a condition."""
+        ...
+
+    def conditional(self, node: int) -> Conditional:
+        """The subjects of the node's tuples that are under a condition, of either kind."""
         ...
 
     def holders(self, subject: int) -> Collection[int]:
-        """The nodes that have a tuple with this subject."""
+        """The nodes that have a tuple with this subject, without a condition."""
+        ...
+
+    def conditional_holders(self, subject: int) -> Collection[int]:
+        """The nodes that have a tuple with this subject, under a condition."""
         ...
 
     def kind_of(self, subject: int) -> int:
@@ -106,31 +119,46 @@ class Graph:
         self._objects: dict[int, _Bag] = {}
         self._usersets: dict[int, _Bag] = {}
         self._holders: dict[int, _Bag] = {}
+        self._conditional: dict[int, dict[int, RelationshipCondition]] = {}
+        self._conditional_holders: dict[int, _Bag] = {}
+        # Many tuples are under the same condition with the same context, which is kept once.
+        self._conditions: dict[RelationshipCondition, RelationshipCondition] = {}
 
     def add(self, key: TupleKey) -> bool:
-        """Add a tuple; false if it is there. The model is not asked: see `tuples.Vocabulary.admit`."""
+        """Add a tuple; false if it is there, under whatever condition. The model is not asked: see `tuples.Vocabulary.admit`."""
         subject = read_subject(key.user)
         node = self._number(read_object(key.object)) << RELATION_BITS | self.names.relation(key.relation)
         user = self._number(subject) << RELATION_BITS | self.names.relation(subject.relation)
-        if self.has(node, user):
+        if self.has(node, user) or user in self.conditional(node):
             return False
-        _put(self._usersets if subject.relation else self._objects, node, user)
-        _put(self._holders, user, node)
+        if key.condition:
+            condition = self._conditions.setdefault(key.condition, key.condition)
+            self._conditional.setdefault(node, {})[user] = condition
+            _put(self._conditional_holders, user, node)
+        else:
+            _put(self._usersets if subject.relation else self._objects, node, user)
+            _put(self._holders, user, node)
         self.size += 1
         return True
 
     def remove(self, key: TupleKey) -> bool:
-        """Remove a tuple; false if it is not there. Numbers stay."""
+        """Remove a tuple, whatever its condition; false if it is not there. Numbers stay."""
         subject = read_subject(key.user)
         object_, of = self.number(key.object), self.number(subject.object)
         if object_ is None or of is None:
             return False
         node = object_ << RELATION_BITS | self.names.relation(key.relation)
         user = of << RELATION_BITS | self.names.relation(subject.relation)
-        if not self.has(node, user):
+        if user in self.conditional(node):
+            del self._conditional[node][user]
+            if not self._conditional[node]:
+                del self._conditional[node]
+            _drop(self._conditional_holders, user, node)
+        elif self.has(node, user):
+            _drop(self._usersets if subject.relation else self._objects, node, user)
+            _drop(self._holders, user, node)
+        else:
             return False
-        _drop(self._usersets if subject.relation else self._objects, node, user)
-        _drop(self._holders, user, node)
         self.size -= 1
         return True
 
@@ -149,6 +177,12 @@ class Graph:
 
     def usersets(self, node: int) -> Collection[int]:
         return _all(self._usersets.get(node))
+
+    def conditional(self, node: int) -> Conditional:
+        return self._conditional.get(node, _NONE)
+
+    def conditional_holders(self, subject: int) -> Collection[int]:
+        return _all(self._conditional_holders.get(subject))
 
     def holders(self, subject: int) -> Collection[int]:
         return _all(self._holders.get(subject))
@@ -171,7 +205,10 @@ class Graph:
 
 
 class Overlay:
-    """A graph as one question sees it: with the question's names, known or not, and its contextual tuples."""
+    """A graph as one question sees it: with the question's names, known or not, and its contextual tuples.
+
+    A contextual tuple stands in the place of the graph's, if there is one, with its own condition or none.
+    """
 
     def __init__(self, graph: Graph, contextual: Iterable[TupleKey] = ()) -> None:
         self.names = graph.names
@@ -182,30 +219,41 @@ class Overlay:
         self._objects: dict[int, set[int]] = {}
         self._usersets: dict[int, set[int]] = {}
         self._holders: dict[int, set[int]] = {}
+        self._conditional: dict[int, dict[int, RelationshipCondition]] = {}
+        self._conditional_holders: dict[int, set[int]] = {}
         for key in contextual:
             self._add(key)
 
     @property
     def tuples(self) -> Tuples:
         """The quickest thing that answers as this does, of all that occurs in a tuple."""
-        return self if self._holders else self._graph
+        return self if self._holders or self._conditional_holders else self._graph
 
     def subject(self, subject: Subject) -> int:
         """The node of a subject, or of an object with a relation."""
         return self._number(subject) << RELATION_BITS | self.names.relation(subject.relation)
 
     def has(self, node: int, subject: int) -> bool:
-        extra = (self._usersets if subject & RELATION_MASK else self._objects).get(node, ())
-        return subject in extra or self._graph.has(node, subject)
+        if subject in (self._usersets if subject & RELATION_MASK else self._objects).get(node, ()):
+            return True
+        return self._graph.has(node, subject) and subject not in self._conditional.get(node, ())
 
     def objects(self, node: int) -> Collection[int]:
-        return _joined(self._graph.objects(node), self._objects.get(node))
+        return self._joined(node, self._graph.objects(node), self._objects)
 
     def usersets(self, node: int) -> Collection[int]:
-        return _joined(self._graph.usersets(node), self._usersets.get(node))
+        return self._joined(node, self._graph.usersets(node), self._usersets)
+
+    def conditional(self, node: int) -> Conditional:
+        extra = self._conditional.get(node)
+        known = self._graph.conditional(node)
+        return {**known, **extra} if extra else known
 
     def holders(self, subject: int) -> Collection[int]:
-        return _joined(self._graph.holders(subject), self._holders.get(subject))
+        return {*self._graph.holders(subject), *self._holders.get(subject, ())}
+
+    def conditional_holders(self, subject: int) -> Collection[int]:
+        return {*self._graph.conditional_holders(subject), *self._conditional_holders.get(subject, ())}
 
     def kind_of(self, subject: int) -> int:
         object_ = subject >> RELATION_BITS
@@ -222,8 +270,18 @@ class Overlay:
         user = read_subject(key.user)
         node = self._number(read_object(key.object)) << RELATION_BITS | self.names.relation(key.relation)
         subject = self.subject(user)
-        (self._usersets if user.relation else self._objects).setdefault(node, set()).add(subject)
-        self._holders.setdefault(subject, set()).add(node)
+        if key.condition:
+            self._conditional.setdefault(node, {})[subject] = key.condition
+            self._conditional_holders.setdefault(subject, set()).add(node)
+        else:
+            (self._usersets if user.relation else self._objects).setdefault(node, set()).add(subject)
+            self._holders.setdefault(subject, set()).add(node)
+
+    def _joined(self, node: int, known: Collection[int], extra: dict[int, set[int]]) -> Collection[int]:
+        replaced = self._conditional.get(node)
+        kept = [subject for subject in known if subject not in replaced] if replaced else known
+        own = extra.get(node)
+        return own.union(kept) if own else kept
 
     def _number(self, object_: Subject) -> int:
         text = object_.object
@@ -245,10 +303,6 @@ def _all(bag: "_Bag | None") -> Collection[int]:
     if bag is None:
         return ()
     return (bag,) if isinstance(bag, int) else bag
-
-
-def _joined(known: Collection[int], extra: set[int] | None) -> Collection[int]:
-    return extra.union(known) if extra else known
 
 
 def _put(table: dict[int, _Bag], key: int, value: int) -> None:

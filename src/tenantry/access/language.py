@@ -2,7 +2,8 @@
 
 A recursive descent over the text itself: the language has no lookahead worth a token stream. The first error of syntax
 ends the reading; faults of meaning are `validation`'s, which asks the `Places` kept here for line and column.
-The grammar is OpenFGA's (openfga/language, OpenFGAParser.g4). `printing` is the way back.
+The grammar is OpenFGA's (openfga/language, OpenFGAParser.g4), and `any` for a parameter, which there only the JSON form
+can say. `printing` is the way back.
 """
 
 import re
@@ -30,6 +31,7 @@ from tenantry.access.model import (
     Type,
     Union,
 )
+from tenantry.access.parameters import CONTAINERS, TYPES
 
 _RESERVED = {"and", "or", "from", "relations", "define", "with", "condition", "in", "true", "false", "null"}
 _WORD = re.compile(r"[A-Za-z_](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_]))*")
@@ -37,7 +39,6 @@ _VERSION = re.compile(r"\d+\.\d+")
 _BLANK = re.compile(r"[ \t\f]*")
 _BREAK = re.compile(r"\s*")
 _STRING = re.compile(r"'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
-_SCALARS = {"bool", "string", "int", "uint", "double", "duration", "timestamp", "ipaddress"}
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -314,10 +315,10 @@ class _Reader:
         self.skip_blank()
         self.exactly(":")
         self.skip_blank()
-        type_, item = self.word("the type of a parameter", *_SCALARS, "list", "map"), ""
-        if type_ not in _SCALARS:
+        type_, item = self.word("the type of a parameter", *TYPES, *CONTAINERS), ""
+        if type_ in CONTAINERS:
             self.exactly("<")
-            item = self.word("the type of its items", *_SCALARS)
+            item = self.word("the type of its items", *TYPES)
             self.exactly(">")
         self.skip_lines()
         return Parameter(name, type_, item)

@@ -8,6 +8,20 @@ TYPE_NAME_MAX_CHARACTERS = 254
 RELATION_NAME_MAX_CHARACTERS = 50
 CONDITION_NAME_MAX_CHARACTERS = 50
 
+MODEL_MAX_CONDITIONS = 25
+CONDITION_MAX_PARAMETERS = 25
+CONDITION_MAX_BYTES = 512
+"""A condition's expression (OpenFGA: 512)."""
+
+CONDITION_CONTEXT_MAX_BYTES = 32_768
+"""The context that a tuple carries for its condition, as JSON (OpenFGA: 32 KiB)."""
+
+CONTEXT_MAX_BYTES = 65_536
+"""The context of a question, as JSON."""
+
+CONDITION_MAX_COST = 500_000
+"""What one evaluation may cost at the most, in units of at most 0.2 microseconds; OpenFGA's own limit is far below it."""
+
 REWRITE_MAX_DEPTH = 25
 """Parentheses within parentheses of one definition."""
 

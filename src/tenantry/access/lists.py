@@ -5,19 +5,25 @@ that could be one; where only unions lie between, finding it proves it, and else
 list that would hold more than it may is refused, and so is one of which a member cannot be decided.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tenantry.access.check import holds
 from tenantry.access.errors import LimitExceeded
-from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Graph, Overlay, Tuples
+from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Graph, Tuples
 from tenantry.access.limits import HOPS_MAX, LIST_MAX
 from tenantry.access.plan import Assigned, Parents, Plan, Rule, Same, flat, leads
-from tenantry.access.question import Goal, Seeker, admit_subject, goal_of, seeker_of
+from tenantry.access.question import Goal, Seeker, View, admit_subject, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey, read_subject
 
 
 def list_objects(
-    plan: Plan, graph: Graph, user: str, relation: str, type_: str, contextual: tuple[TupleKey, ...] = ()
+    plan: Plan,
+    graph: Graph,
+    user: str,
+    relation: str,
+    type_: str,
+    contextual: tuple[TupleKey, ...] = (),
+    context: Mapping[str, object] | None = None,
 ) -> list[str]:
     """Every object of the type to which `user` has the relation, in the order of their names.
 
@@ -26,9 +32,9 @@ def list_objects(
         AccessError: the user is malformed or unknown to the model.
         InvalidTuple: a contextual tuple is not admitted.
         LimitExceeded: there are more than a list may hold.
-        DepthExceeded, TooComplex: one of them cannot be decided.
+        ConditionFailed, DepthExceeded, TooComplex: one of them cannot be decided.
     """
-    return _complete(find_objects(plan, graph, user, relation, type_, contextual))
+    return _complete(find_objects(plan, graph, user, relation, type_, contextual, context))
 
 
 def list_users(
@@ -38,6 +44,7 @@ def list_users(
     relation: str,
     filter_: str,
     contextual: tuple[TupleKey, ...] = (),
+    context: Mapping[str, object] | None = None,
 ) -> list[str]:
     """Every user of the kind `filter_` (`user` or `group#member`) who has the relation, in the order of their names.
 
@@ -49,20 +56,25 @@ def list_users(
         AccessError: the object is malformed.
         InvalidTuple: a contextual tuple is not admitted.
         LimitExceeded: there are more than a list may hold.
-        DepthExceeded, TooComplex: one of them cannot be decided.
+        ConditionFailed, DepthExceeded, TooComplex: one of them cannot be decided.
     """
-    return _complete(find_users(plan, graph, object_, relation, filter_, contextual))
+    return _complete(find_users(plan, graph, object_, relation, filter_, contextual, context))
 
 
 def find_objects(
-    plan: Plan, graph: Graph, user: str, relation: str, type_: str, contextual: tuple[TupleKey, ...] = ()
+    plan: Plan,
+    graph: Graph,
+    user: str,
+    relation: str,
+    type_: str,
+    contextual: tuple[TupleKey, ...] = (),
+    context: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
     """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
     plan.vocabulary.relation(type_, relation)
-    plan.vocabulary.admit_all(contextual)
+    view = View(plan, graph, contextual, context)
     subject = admit_subject(plan, user)
-    view = Overlay(graph, contextual)
-    return _objects(plan, view, seeker_of(view, subject), plan.rules[plan.names.kind(type_, relation)])
+    return _objects(view, seeker_of(view, subject), plan.rules[plan.names.kind(type_, relation)])
 
 
 def find_users(
@@ -72,16 +84,16 @@ def find_users(
     relation: str,
     filter_: str,
     contextual: tuple[TupleKey, ...] = (),
+    context: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
     """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
-    plan.vocabulary.admit_all(contextual)
+    view = View(plan, graph, contextual, context)
     filter_type, _, filter_relation = filter_.partition("#")
     plan.vocabulary.type(filter_type)
     if filter_relation:
         plan.vocabulary.relation(filter_type, filter_relation)
     target = plan.vocabulary.check_object(object_, relation)
-    view = Overlay(graph, contextual)
-    return _users(plan, view, goal_of(plan, view, target, relation), plan.names.kind(filter_type, filter_relation))
+    return _users(view, goal_of(view, target, relation), plan.names.kind(filter_type, filter_relation))
 
 
 def _complete(found: Iterator[str]) -> list[str]:
@@ -93,18 +105,19 @@ def _complete(found: Iterator[str]) -> list[str]:
     return sorted(listed)
 
 
-def _objects(plan: Plan, view: Overlay, seeker: Seeker, rule: Rule) -> Iterator[str]:
-    for node, hops in _upwards(plan, view, seeker, rule):
+def _objects(view: View, seeker: Seeker, rule: Rule) -> Iterator[str]:
+    for node, hops in _upwards(view, seeker, rule):
         if view.kind_of(node) != rule.kind:
             continue
-        certain = rule.union_only and hops <= HOPS_MAX
-        if certain or holds(plan, view, seeker, Goal(node, rule)):
+        certain = rule.certain and hops <= HOPS_MAX
+        if certain or holds(view, seeker, Goal(node, rule)):
             yield view.text(node & ~RELATION_MASK)
 
 
-def _upwards(plan: Plan, view: Overlay, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]]:
+def _upwards(view: View, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]]:
     """Every node that the seeker could be in and that the rule could depend on, with its distance in objects."""
-    tuples, towards = view.tuples, plan.towards(rule.kind)
+    plan, tuples = view.plan, view.tuples
+    towards = plan.towards(rule.kind)
     seen: set[int] = set()
     level = [seeker.node] if seeker.kind in towards else []
     level += _assigned_to(plan, tuples, seeker.node, seeker.kind)
@@ -128,7 +141,7 @@ def _upwards(plan: Plan, view: Overlay, seeker: Seeker, rule: Rule) -> Iterator[
 
 def _assigned_to(plan: Plan, tuples: Tuples, subject: int, kind: int) -> Iterator[int]:
     """The nodes whose own tuples name the subject, where the model lets them."""
-    for node in tuples.holders(subject):
+    for node in _holders(plan, tuples, subject):
         rule = plan.rules.get(tuples.kind_of(node))
         if rule and kind in rule.assignable:
             yield node
@@ -138,22 +151,29 @@ def _children(plan: Plan, tuples: Tuples, node: int, kind: int) -> Iterator[int]
     """The nodes that have this one's subjects through a tupleset that names its object."""
     wanted = plan.parents_into.get(kind)
     if wanted:
-        for child in tuples.holders(node & ~RELATION_MASK):
+        for child in _holders(plan, tuples, node & ~RELATION_MASK):
             for tupleset, into in wanted:
                 same_type = tuples.kind_of(child) >> RELATION_BITS == into >> RELATION_BITS
                 if same_type and child & RELATION_MASK == tupleset:
                     yield child & ~RELATION_MASK | into & RELATION_MASK
 
 
-def _users(plan: Plan, view: Overlay, goal: Goal, wanted: int) -> Iterator[str]:
-    for subject, hops in _downwards(plan, view, goal.node, wanted):
+def _holders(plan: Plan, tuples: Tuples, subject: int) -> Iterator[int]:
+    """The nodes that have a tuple with this subject, under whatever condition."""
+    yield from tuples.holders(subject)
+    if plan.vocabulary.conditions:
+        yield from tuples.conditional_holders(subject)
+
+
+def _users(view: View, goal: Goal, wanted: int) -> Iterator[str]:
+    for subject, hops in _downwards(view, goal.node, wanted):
         text = view.text(subject)
-        certain = goal.rule.union_only and hops <= HOPS_MAX
-        if certain or holds(plan, view, seeker_of(view, read_subject(text)), goal):
+        certain = goal.rule.certain and hops <= HOPS_MAX
+        if certain or holds(view, seeker_of(view, read_subject(text)), goal):
             yield text
 
 
-def _downwards(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[tuple[int, int]]:
+def _downwards(view: View, node: int, wanted: int) -> Iterator[tuple[int, int]]:
     """Every subject of the wanted kind, and its wildcard, that a tuple at or below the node names, with its distance."""
     seen: set[int] = set()
     named: set[int] = set()
@@ -162,7 +182,7 @@ def _downwards(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[tu
         further: list[int] = []
         while level:
             here = level.pop()
-            rule = plan.rules.get(view.kind_of(here))
+            rule = view.plan.rules.get(view.kind_of(here))
             if here in seen or rule is None:
                 continue
             seen.add(here)
@@ -174,12 +194,14 @@ def _downwards(plan: Plan, view: Overlay, node: int, wanted: int) -> Iterator[tu
             for step in flat(rule.step):
                 if isinstance(step, Assigned | Same | Parents):
                     ahead = level if isinstance(step, Same) else further
-                    ahead += leads(plan, view, step, here)
+                    ahead += (target for target, _ in leads(view.plan, view, step, here))
         level, hops = further, hops + 1
 
 
-def _named(view: Overlay, node: int, rule: Rule, wanted: int) -> list[int]:
-    if wanted & RELATION_MASK:
-        return [u for u in view.usersets(node) if view.kind_of(u) == wanted and wanted in rule.assignable]
-    either = {wanted, wanted | WILDCARD} & rule.assignable
-    return [o for o in view.objects(node) if view.kind_of(o) in either] if either else []
+def _named(view: View, node: int, rule: Rule, wanted: int) -> list[int]:
+    """The subjects of the wanted kind, and its wildcard, that the node's own tuples name, under whatever condition."""
+    either = ({wanted} if wanted & RELATION_MASK else {wanted, wanted | WILDCARD}) & rule.assignable
+    if not either:
+        return []
+    plain = view.usersets(node) if wanted & RELATION_MASK else view.objects(node)
+    return [subject for subject in (*plain, *view.conditional(node)) if view.kind_of(subject) in either]

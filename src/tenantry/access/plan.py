@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from tenantry.access.errors import ConditionsNotSupported
+from tenantry.access.conditions import Conditions
 from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Names, Tuples
 from tenantry.access.language import Places
 from tenantry.access.model import (
@@ -21,7 +21,7 @@ from tenantry.access.model import (
     Type,
     Union,
 )
-from tenantry.access.tuples import Vocabulary
+from tenantry.access.tuples import RelationshipCondition, Vocabulary
 from tenantry.access.validation import validate
 
 _TOWARDS_KEPT = 256
@@ -29,9 +29,13 @@ _TOWARDS_KEPT = 256
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """Subjects of the relation's own tuples; those of another kind are overlooked: an older model wrote them."""
+    """Subjects of the relation's own tuples; those of another kind are overlooked: an older model wrote them.
+
+    `kinds` are those that a tuple may name without a condition, `under` those that it may name under one, with its name.
+    """
 
     kinds: frozenset[int]
+    under: frozenset[tuple[int, str]]
     usersets: bool
 
 
@@ -42,11 +46,12 @@ class Same(msgspec.Struct, frozen=True):
 
 
 class Parents(msgspec.Struct, frozen=True):
-    """`relation` to the objects that `tupleset` names, of the kinds that it may name."""
+    """`relation` to the objects that `tupleset` names, of the kinds that it may name, `under` a condition or without."""
 
     tupleset: int
     relation: int
     kinds: frozenset[int]
+    under: frozenset[tuple[int, str]]
 
 
 class AnyOf(msgspec.Struct, frozen=True):
@@ -74,9 +79,9 @@ Step = Assigned | Same | Parents | AnyOf | AllOf | Without
 class Rule(msgspec.Struct, frozen=True):
     """One relation of one type.
 
-    `assignable` holds the kinds that its own tuples may name, `reach` the types of subjects that could ever have it;
-    `union_only` says that nothing below it is an intersection or an exclusion, so that having it is a matter of a path
-    alone; `height` bounds the steps in one another.
+    `assignable` holds the kinds that its own tuples may name, under a condition or without, `reach` the types of subjects
+    that could ever have it; `union_only` says that nothing below it is an intersection or an exclusion, so that having it is
+    a matter of a path alone; `conditional` that a condition may lie on that path; `height` bounds the steps in one another.
     """
 
     kind: int
@@ -85,14 +90,21 @@ class Rule(msgspec.Struct, frozen=True):
     assignable: frozenset[int]
     reach: frozenset[int]
     union_only: bool
+    conditional: bool
     height: int
+
+    @property
+    def certain(self) -> bool:
+        """Whether to find a way to the relation is to have it."""
+        return self.union_only and not self.conditional
 
 
 class Plan:
     """A compiled model. It holds no tuples and serves every graph that shares its names."""
 
-    def __init__(self, model: Model, names: Names, rules: Mapping[int, Rule]) -> None:
+    def __init__(self, model: Model, names: Names, rules: Mapping[int, Rule], conditions: Conditions) -> None:
         self.model = model
+        self.conditions = conditions
         self.vocabulary = Vocabulary(model)
         self.names = names
         self.rules = rules
@@ -124,48 +136,89 @@ class Plan:
             if isinstance(step, Same):
                 self.computed_into[step.kind].append(rule.kind)
             elif isinstance(step, Parents):
-                for parent in step.kinds:
+                for parent in named_kinds(step):
                     self.parents_into[parent | step.relation].append((step.tupleset, rule.kind))
 
 
-def leads(plan: Plan, tuples: Tuples, step: Assigned | Same | Parents, node: int) -> Iterator[int]:
-    """The nodes that a step of `node` leads to; those of kinds that the model knows no more are overlooked."""
+def named_kinds(step: Assigned | Parents) -> frozenset[int]:
+    """The kinds that a step's tuples may name, under a condition or without."""
+    return step.kinds | {kind for kind, _ in step.under} if step.under else step.kinds
+
+
+def leads(
+    plan: Plan, tuples: Tuples, step: Assigned | Same | Parents, node: int
+) -> Iterator[tuple[int, RelationshipCondition | None]]:
+    """The nodes that a step of `node` leads to, each with the condition under which it does.
+
+    Those of kinds or under conditions that the model does not let the tuple have are overlooked.
+    """
     match step:
-        case Assigned(kinds):
-            yield from (userset for userset in tuples.usersets(node) if tuples.kind_of(userset) in kinds)
+        case Assigned():
+            for userset in tuples.usersets(node):
+                if tuples.kind_of(userset) in step.kinds:
+                    yield userset, None
+            for userset, condition in admitted(tuples, step, node):
+                if userset & RELATION_MASK:
+                    yield userset, condition
         case Same(kind):
-            yield node & ~RELATION_MASK | kind & RELATION_MASK
+            yield node & ~RELATION_MASK | kind & RELATION_MASK, None
         case Parents(tupleset, relation, kinds):
-            for parent in tuples.objects(node & ~RELATION_MASK | tupleset):
-                kind = tuples.kind_of(parent)
-                if kind in kinds and kind | relation in plan.rules:
-                    yield parent | relation
+            own = node & ~RELATION_MASK | tupleset
+            parents = ((parent, None) for parent in tuples.objects(own) if tuples.kind_of(parent) in kinds)
+            for parent, condition in (*parents, *admitted(tuples, step, own)):
+                if tuples.kind_of(parent) | relation in plan.rules:
+                    yield parent | relation, condition
+
+
+def named(
+    tuples: Tuples, step: Assigned, node: int, subjects: Iterable[int]
+) -> Iterator[tuple[int, RelationshipCondition | None]]:
+    """Which of the subjects the node's own tuples name, each with the condition under which they do."""
+    for subject in subjects:
+        if tuples.has(node, subject) and tuples.kind_of(subject) in step.kinds:
+            yield subject, None
+        elif step.under:
+            condition = tuples.conditional(node).get(subject)
+            if condition and (tuples.kind_of(subject), condition.name) in step.under:
+                yield subject, condition
+
+
+def admitted(tuples: Tuples, step: Assigned | Parents, node: int) -> Iterator[tuple[int, RelationshipCondition]]:
+    """The subjects of the node's conditional tuples, as far as the model lets them be under that condition."""
+    if step.under:
+        for subject, condition in tuples.conditional(node).items():
+            if (tuples.kind_of(subject), condition.name) in step.under:
+                yield subject, condition
 
 
 def compile_model(model: Model, names: Names, places: Places | None = None) -> Plan:
     """Compile a model; `places` tells the lines of its faults where it was a text.
 
     Raises:
-        InvalidModel, LimitExceeded: it does not stand (`validation.validate`).
-        ConditionsNotSupported: it has conditions.
+        InvalidModel, LimitExceeded: it does not stand (`validation.validate`), or a condition is no CEL.
+        ConditionsNotSupported: it has conditions, and the extra that evaluates them is not installed.
     """
     validate(model, places)
-    if model.conditions:
-        raise ConditionsNotSupported(tuple(condition.name for condition in model.conditions))
+    conditions = Conditions(model.conditions)
     drafts: dict[int, Rule] = {}
     for type_ in model.types:
         for relation in type_.relations:
             kind = names.kind(type_.name, relation.name)
             step = _Compiler(type_, relation, names).step(relation.rewrite)
-            own = _kinds(relation.restrictions, names)
-            drafts[kind] = Rule(kind, relation, step, own, frozenset(), union_only=False, height=_height(step))
+            own = frozenset(_kind(restriction, names) for restriction in relation.restrictions)
+            drafts[kind] = Rule(kind, relation, step, own, frozenset(), False, False, _height(step))
     reach = _spread(drafts, _own_reach)
-    mixed = _spread(drafts, lambda rule: {1} if any(isinstance(s, AllOf | Without) for s in flat(rule.step)) else set())
+    mixed = _spread(drafts, lambda rule: _marked(isinstance(s, AllOf | Without) for s in flat(rule.step)))
+    conditional = _spread(
+        drafts, lambda rule: _marked(isinstance(s, Assigned | Parents) and bool(s.under) for s in flat(rule.step))
+    )
     rules = {
-        kind: msgspec.structs.replace(rule, reach=frozenset(reach[kind]), union_only=not mixed[kind])
+        kind: msgspec.structs.replace(
+            rule, reach=frozenset(reach[kind]), union_only=not mixed[kind], conditional=bool(conditional[kind])
+        )
         for kind, rule in drafts.items()
     }
-    return Plan(model, names, rules)
+    return Plan(model, names, rules, conditions)
 
 
 class _Compiler:
@@ -180,12 +233,12 @@ class _Compiler:
     def step(self, rewrite: Rewrite) -> Step:
         match rewrite:
             case Direct():
-                return Assigned(_kinds(self.own, self.names), any(r.relation for r in self.own))
+                return Assigned(*self.admits(self.own), any(r.relation for r in self.own))
             case Computed(name):
                 return Same(self.names.kind(self.type, name))
             case Through(name, tupleset):
-                parents = _kinds(self.restrictions[tupleset], self.names)
-                return Parents(self.names.relation(tupleset), self.names.relation(name), parents)
+                admits = self.admits(self.restrictions[tupleset])
+                return Parents(self.names.relation(tupleset), self.names.relation(name), *admits)
             case Union(parts):
                 return AnyOf(tuple(map(self.step, parts)))
             case Intersection(parts):
@@ -193,12 +246,19 @@ class _Compiler:
             case Exclusion(base, subtract):
                 return Without(self.step(base), self.step(subtract))
 
+    def admits(self, restrictions: tuple[Restriction, ...]) -> tuple[frozenset[int], frozenset[tuple[int, str]]]:
+        """The kinds that a tuple may name without a condition, and those that it may name under one."""
+        always = frozenset(_kind(r, self.names) for r in restrictions if not r.condition)
+        return always, frozenset((_kind(r, self.names), r.condition) for r in restrictions if r.condition)
 
-def _kinds(restrictions: Iterable[Restriction], names: Names) -> frozenset[int]:
-    return frozenset(
-        names.type(r.type) << RELATION_BITS | (WILDCARD if r.wildcard else names.relation(r.relation))
-        for r in restrictions
-    )
+
+def _kind(restriction: Restriction, names: Names) -> int:
+    type_ = names.type(restriction.type) << RELATION_BITS
+    return type_ | (WILDCARD if restriction.wildcard else names.relation(restriction.relation))
+
+
+def _marked(found: Iterable[bool]) -> set[int]:
+    return {1} if any(found) else set()
 
 
 def flat(step: Step) -> list[Step]:
@@ -226,12 +286,12 @@ def _below(rule: Rule, rules: Mapping[int, Rule]) -> set[int]:
     below: set[int] = set()
     for step in flat(rule.step):
         match step:
-            case Assigned(kinds):
-                below |= kinds
+            case Assigned():
+                below |= named_kinds(step)
             case Same(kind):
                 below.add(kind)
-            case Parents(_, relation, kinds):
-                below |= {parent | relation for parent in kinds}
+            case Parents(_, relation):
+                below |= {parent | relation for parent in named_kinds(step)}
             case _:
                 pass
     return below & rules.keys()

@@ -1,12 +1,13 @@
-"""Who asks, put in numbers, and what a model can be asked."""
+"""Who asks, put in numbers, under which circumstances, and what a model can be asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
 
+from tenantry.access.conditions import Circumstances
 from tenantry.access.errors import AccessError
-from tenantry.access.graph import RELATION_MASK, Overlay
+from tenantry.access.graph import RELATION_MASK, Graph, Overlay
 from tenantry.access.plan import Plan, Rule
 from tenantry.access.tuples import Subject, TupleKey
 
@@ -26,12 +27,34 @@ class Seeker(msgspec.Struct, frozen=True):
         """Whether it is a userset, which has the relation that it is, and which no rule's `reach` speaks of."""
         return self.node & RELATION_MASK != 0
 
+    @property
+    def subjects(self) -> tuple[int, ...]:
+        """Whom a tuple must name to name the seeker."""
+        return (self.node, self.everybody) if self.everybody else (self.node,)
+
 
 class Goal(msgspec.Struct, frozen=True):
     """What is sought: the node of an object with a relation, and that relation's rule."""
 
     node: int
     rule: Rule
+
+
+class View(Overlay):
+    """A graph as one question sees it, and the circumstances that its conditions are weighed in."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        graph: Graph,
+        contextual: tuple[TupleKey, ...] = (),
+        context: Mapping[str, object] | None = None,
+    ) -> None:
+        """Raises what `Vocabulary.admit_all` and `Circumstances` raise for what is sent beside a question."""
+        plan.vocabulary.admit_all(contextual)
+        super().__init__(graph, contextual)
+        self.plan = plan
+        self.circumstances = Circumstances(plan.conditions, context)
 
 
 def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
@@ -62,7 +85,7 @@ def _as_one_error() -> Iterator[None]:
         raise AccessError(error.message, hint=error.hint) from error
 
 
-def seeker_of(view: Overlay, subject: Subject) -> Seeker:
+def seeker_of(view: View, subject: Subject) -> Seeker:
     """The subject in numbers."""
     node = view.subject(subject)
     if subject.wildcard or subject.relation:
@@ -70,7 +93,7 @@ def seeker_of(view: Overlay, subject: Subject) -> Seeker:
     return Seeker(node, view.kind_of(node), view.subject(Subject(subject.type, "*")))
 
 
-def goal_of(plan: Plan, view: Overlay, object_: Subject, relation: str) -> Goal:
+def goal_of(view: View, object_: Subject, relation: str) -> Goal:
     """The relation to the object, in numbers."""
     node = view.subject(msgspec.structs.replace(object_, relation=relation))
-    return Goal(node, plan.rules[view.kind_of(node)])
+    return Goal(node, view.plan.rules[view.kind_of(node)])

@@ -5,26 +5,59 @@ character of it is a pattern, and `*` alone, in a subject, is the one word for e
 """
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
 from tenantry.access.errors import AccessError, InvalidTuple, LimitExceeded, RelationNotFound, TypeNotFound
-from tenantry.access.limits import CONTEXTUAL_MAX_TUPLES, OBJECT_MAX_BYTES, SUBJECT_MAX_BYTES
-from tenantry.access.model import Direct, Model, Relation, Restriction, Through, Type, leaves_of
+from tenantry.access.limits import (
+    CONDITION_CONTEXT_MAX_BYTES,
+    CONTEXTUAL_MAX_TUPLES,
+    OBJECT_MAX_BYTES,
+    SUBJECT_MAX_BYTES,
+)
+from tenantry.access.model import Condition, Direct, Model, Relation, Restriction, Through, Type, leaves_of
+from tenantry.access.parameters import read_value
 
 # Controls (NUL among them), blanks, and lone surrogates, which are no characters at all.
 _FORBIDDEN = re.compile("[\x00- \x7f-\x9f\ud800-\udfff]")
 
 
+class RelationshipCondition(msgspec.Struct, frozen=True):
+    """The condition under which a tuple counts, by its name in the model, and what the tuple itself says of it.
+
+    `context` is a JSON object as text, by the names of the condition's parameters; it prevails over that of a question.
+    """
+
+    name: str
+    context: str = "{}"
+
+    def values(self) -> Mapping[str, object]:
+        """The context, read.
+
+        Raises:
+            ValueError: it is not a JSON object.
+        """
+        try:
+            return _context.decode(self.context)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError("the context is not a JSON object") from error
+
+
+_context = msgspec.json.Decoder(dict[str, object])
+
+
 class TupleKey(msgspec.Struct, frozen=True):
-    """`user` has `relation` to `object`."""
+    """`user` has `relation` to `object`, always or under a condition. There is one tuple of the three, whatever its condition."""
 
     user: str
     relation: str
     object: str
+    condition: RelationshipCondition | None = None
 
     def __str__(self) -> str:
-        return f"{self.object}#{self.relation}@{self.user}"
+        tuple_ = f"{self.object}#{self.relation}@{self.user}"
+        return f"{tuple_} (condition {self.condition.name})" if self.condition else tuple_
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -88,6 +121,7 @@ class Vocabulary:
 
     def __init__(self, model: Model) -> None:
         self.types: dict[str, Type] = {type_.name: type_ for type_ in model.types}
+        self.conditions: dict[str, Condition] = {condition.name: condition for condition in model.conditions}
         self._relations = {type_.name: {r.name: r for r in type_.relations} for type_ in model.types}
         self._tuplesets = {
             (type_.name, leaf.tupleset)
@@ -148,6 +182,8 @@ class Vocabulary:
 
         Raises:
             InvalidTuple: it is malformed, names something unknown, or is not within the relation's restrictions.
+            AccessError: it is without a condition, or under one, where the restrictions ask for another, or the context
+                holds what the condition does not ask for.
         """
         try:
             subject = self.check_subject(key.user)
@@ -161,18 +197,45 @@ class Vocabulary:
                 f"Invalid tuple '{key}'. Reason: unexpected user with tupleset relation '{key.relation}'"
             )
         allowed = Restriction(subject.type, subject.relation, subject.wildcard)
-        if not any(msgspec.structs.replace(r, condition="") == allowed for r in relation.restrictions):
+        under = {r.condition for r in relation.restrictions if msgspec.structs.replace(r, condition="") == allowed}
+        if not under:
             place = f"{object_.type}#{key.relation}"
             raise InvalidTuple(
                 f"Invalid tuple '{key}'. Reason: '{allowed}' is not an allowed type restriction for '{place}'"
             )
+        reason = self._refused(key.condition, under)
+        if reason:
+            raise AccessError(f"Invalid tuple '{key}'. Reason: {reason}")
+
+    def _refused(self, given: RelationshipCondition | None, allowed: set[str]) -> str:
+        """Why a tuple may not be under this condition, where those names are allowed; empty if it may."""
+        if given is None:
+            return "" if "" in allowed else "condition is missing"
+        condition = self.conditions.get(given.name)
+        if condition is None:
+            return "undefined condition"
+        if given.name not in allowed:
+            return "invalid condition for type restriction"
+        size = len(given.context.encode(errors="replace"))
+        if size > CONDITION_CONTEXT_MAX_BYTES:
+            return f"condition context size limit exceeded: {size} bytes exceeds {CONDITION_CONTEXT_MAX_BYTES} bytes"
+        parameters = {parameter.name: parameter for parameter in condition.parameters}
+        name = ""
+        try:
+            for name, value in given.values().items():
+                if name not in parameters:
+                    return f"found invalid context parameter: {name}"
+                read_value(parameters[name], value)
+        except ValueError as error:
+            return f"failed to convert context parameter '{name}': {error}" if name else str(error)
+        return ""
 
     def admit_all(self, contextual: tuple[TupleKey, ...]) -> None:
         """Refuse contextual tuples that may not be sent.
 
         Raises:
             LimitExceeded: there are too many.
-            InvalidTuple: the first that `admit` refuses.
+            InvalidTuple, AccessError: the first that `admit` refuses.
         """
         if len(contextual) > CONTEXTUAL_MAX_TUPLES:
             raise LimitExceeded(f"The number of contextual tuples exceeds the allowed limit of {CONTEXTUAL_MAX_TUPLES}")

@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from tenantry.access.errors import Fault, InvalidModel, LimitExceeded
 from tenantry.access.language import Places, Span
 from tenantry.access.limits import (
+    CONDITION_MAX_BYTES,
+    CONDITION_MAX_PARAMETERS,
     CONDITION_NAME_MAX_CHARACTERS,
+    MODEL_MAX_CONDITIONS,
     MODEL_MAX_TYPES,
     RELATION_NAME_MAX_CHARACTERS,
     TYPE_NAME_MAX_CHARACTERS,
@@ -19,6 +22,7 @@ from tenantry.access.limits import (
 from tenantry.access.model import (
     SCHEMAS,
     Computed,
+    Condition,
     Direct,
     Exclusion,
     Intersection,
@@ -31,6 +35,7 @@ from tenantry.access.model import (
     Union,
     leaves_of,
 )
+from tenantry.access.parameters import CONTAINERS, TYPES
 
 _KEYWORDS = {"self", "this"}
 _Place = tuple[str, str]  # the names of a type and of a relation of it
@@ -40,17 +45,30 @@ def validate(model: Model, places: Places | None = None) -> None:
     """Refuse a model that does not stand; `places` tells the faults' lines where the model was a text.
 
     Raises:
-        LimitExceeded: it has more types than a model may have.
+        LimitExceeded: it has more types or conditions than a model may have, or a condition is too long.
         InvalidModel: with every fault of the first kind that was found: names, then references, then relations that
             nobody could have.
     """
     if len(model.types) > MODEL_MAX_TYPES:
         raise LimitExceeded(f"A model may have {MODEL_MAX_TYPES} types; this one has {len(model.types)}.")
+    if len(model.conditions) > MODEL_MAX_CONDITIONS:
+        raise LimitExceeded(
+            f"A model may have {MODEL_MAX_CONDITIONS} conditions; this one has {len(model.conditions)}."
+        )
+    for condition in model.conditions:
+        _check_size(condition)
     check = _Validation(model, places or Places())
     for found in (check.names, check.references, check.possibility):
         faults = sorted(found(), key=lambda fault: (fault.file, fault.line, fault.column))
         if faults:
             raise InvalidModel(*faults)
+
+
+def _check_size(condition: Condition) -> None:
+    if len(condition.parameters) > CONDITION_MAX_PARAMETERS:
+        raise LimitExceeded(f"A condition may have {CONDITION_MAX_PARAMETERS} parameters; `{condition.name}` has more.")
+    if len(condition.expression.encode(errors="replace")) > CONDITION_MAX_BYTES:
+        raise LimitExceeded(f"A condition may have {CONDITION_MAX_BYTES} bytes; `{condition.name}` has more.")
 
 
 class _Validation:
@@ -77,9 +95,20 @@ class _Validation:
             yield from _name("condition", name, CONDITION_NAME_MAX_CHARACTERS, span)
             if name in names[:index]:
                 yield _fault("duplicated-error", f"the condition `{name}` is a duplicate.", span)
-            parameters = [parameter.name for parameter in self.model.conditions[index].parameters]
-            if len(set(parameters)) < len(parameters):
-                yield _fault("duplicated-error", f"the condition `{name}` has two parameters of one name.", span)
+            yield from self._parameters(self.model.conditions[index], span)
+
+    def _parameters(self, condition: Condition, span: Span) -> Iterator[Fault]:
+        names = [parameter.name for parameter in condition.parameters]
+        if len(set(names)) < len(names):
+            yield _fault("duplicated-error", f"the condition `{condition.name}` has two parameters of one name.", span)
+        for parameter in condition.parameters:
+            yield from _name("parameter", parameter.name, CONDITION_NAME_MAX_CHARACTERS, span)
+            container = parameter.type in CONTAINERS
+            if (container and parameter.item not in TYPES) or (
+                not container and (parameter.item or parameter.type not in TYPES)
+            ):
+                message = f"the parameter `{parameter.name}` of the condition `{condition.name}` has no valid type."
+                yield _fault("invalid-parameter-type", message, span)
 
     def _relation_names(self, type_: Type) -> Iterator[Fault]:
         names = [relation.name for relation in type_.relations]
@@ -213,7 +242,7 @@ class _Validation:
 
 
 def _name(what: str, name: str, longest: int, span: Span) -> Iterator[Fault]:
-    if name in _KEYWORDS and what != "condition":
+    if name in _KEYWORDS and what in {"type", "relation"}:
         yield _fault(f"reserved-{what}-keywords", f"a {what} cannot be named 'self' or 'this'.", span)
     rule = rf"[^:#@\*\s]{{1,{longest}}}"
     if not re.fullmatch(rule, name) or not name.isprintable():

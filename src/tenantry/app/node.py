@@ -13,14 +13,11 @@ from tenantry.app.config import Config
 from tenantry.app.health import Health, health_of
 from tenantry.app.root import root_key
 from tenantry.audit.checking import Checker
-from tenantry.audit.log import erase_again
 from tenantry.audit.schema import SCHEMA as AUDIT
 from tenantry.audit.sequencer import Sequencer
-from tenantry.core import scopes
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import TenantryError
 from tenantry.core.ids import IdSource
-from tenantry.core.principal import SYSTEM
 from tenantry.journal import (
     Cuts,
     Deriver,
@@ -44,10 +41,12 @@ from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.oauth.once import SCHEMA as OAUTH
 from tenantry.oauth.once import Forgetting
+from tenantry.organizations.lifecycle import destroy_again
 from tenantry.organizations.schema import SCHEMA as ORGANIZATIONS
+from tenantry.sessions.schema import SCHEMA as SESSIONS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, OAUTH)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, SESSIONS, OAUTH)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 
@@ -153,10 +152,7 @@ async def _check_in(
     await keyring.check()
 
     async def destroy(entry: Destruction) -> None:
-        if entry.subject == entry.org:
-            await keyring.shred_again(entry.org)
-        else:
-            await erase_again(journal, scopes.of_job(entry.org), SYSTEM, entry.subject)
+        await destroy_again(journal, keyring, entry)
 
     incarnation = await check_in(engine, journal, duties, ids, clock, Path(config.state), config.issuer, destroy)
     checkpoint_keys = CheckpointKeys(keyring, clock, config.issuer)

@@ -12,7 +12,7 @@ from tenantry.access.ceiling import Ceiling, within
 from tenantry.core.errors import AlreadyDone, Conflict, Denied, Invalid, NotFound
 from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
-from tenantry.organizations import blueprints, doors, parties
+from tenantry.organizations import blueprints, doors, groups, parties
 from tenantry.organizations.blueprints import BlueprintVersion
 from tenantry.organizations.doors import DoorKind
 from tenantry.organizations.part import PAGE_ARGS, Part, fold, unfold
@@ -408,6 +408,7 @@ async def remove(w: WriteSet, reads: Reads, agent_id: str) -> None:
     """Remove an agent for good."""
     await parties.remove(w, reads, PartyKind.AGENT, agent_id)
     doors.close_doors(w, agent_id)
+    await groups.leave_all(w, reads, agent_id)
     w.write(UNTIE_ALL, agent_id=agent_id)
     w.write(DELETE_AGENT, NotFound, id=agent_id)
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tenantry.core.errors import AlreadyDone, NotFound
+from tenantry.core.errors import AlreadyDone, NotFound, TooLarge
 from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, WriteSet
 from tenantry.organizations import parties
@@ -15,6 +15,8 @@ GROUP_MEMBERS = Table("group_members", Kind.STATE)
 
 MEMBERS = (PartyKind.USER, PartyKind.AGENT, PartyKind.SERVICE)
 """What can be a member."""
+LEFT_MAX = 1_000
+"""Groups that one removal leaves: each is named to the followers."""
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -209,3 +211,16 @@ def remove_member(w: WriteSet, group_id: str, member_id: str) -> None:
     """Take a member out of a group. `NoMember`, when the set is sent: it is none."""
     w.write(DROP_MEMBER, NoMember, group_id=group_id, member_id=member_id)
     w.record(MemberRemoved(group_id, member_id))
+
+
+async def leave_all(w: WriteSet, reads: Reads, member_id: str) -> None:
+    """Take a member out of every group, because it is removed.
+
+    Raises:
+        TooLarge: it is in more than `LEFT_MAX`; take it out of some first.
+    """
+    left = await reads.all(GROUPS_OF, member_id=member_id, after="", most=LEFT_MAX + 1)
+    if len(left) > LEFT_MAX:
+        raise TooLarge(f"It is in more than {LEFT_MAX} groups.", hint="Deactivate it, and take it out of some first.")
+    w.write(LEAVE_GROUPS, member_id=member_id)
+    w.touch(*(membership.group_id for membership in left))

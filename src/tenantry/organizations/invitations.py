@@ -21,7 +21,7 @@ LIFE_MAX_MS = 30 * 24 * 3_600_000
 
 
 class Invitation(msgspec.Struct, frozen=True):
-    """An invitation. `user_id` is who it became."""
+    """An invitation. `user_id` is who it became, `email` is empty once nobody can use it any more."""
 
     id: str
     email: str
@@ -43,7 +43,7 @@ INVITE = Statement(
 SPEND = Statement(
     "organizations_spend_invitation",
     INVITATIONS,
-    "UPDATE invitations SET status = 'accepted', user_id = :user_id "
+    "UPDATE invitations SET status = 'accepted', user_id = :user_id, email = '' "
     "WHERE org = :org AND id = :id AND status = 'open' AND ends_at > :now "
     "AND EXISTS (SELECT 1 FROM parties p WHERE p.org = :org AND p.id = inviter_id AND p.status = 'active')",
     {"id": str, "user_id": str, "now": int},
@@ -51,17 +51,11 @@ SPEND = Statement(
 WITHDRAW = Statement(
     "organizations_withdraw_invitation",
     INVITATIONS,
-    "UPDATE invitations SET status = 'withdrawn' WHERE org = :org AND id = :id AND status = 'open'",
+    "UPDATE invitations SET status = 'withdrawn', email = '' WHERE org = :org AND id = :id AND status = 'open'",
     {"id": str},
 )
 DELETE_INVITATIONS = Statement(
     "organizations_delete_invitations", INVITATIONS, "DELETE FROM invitations WHERE org = :org", {}
-)
-FORGET_INVITATIONS = Statement(
-    "organizations_forget_invitations",
-    INVITATIONS,
-    "UPDATE invitations SET email = '' WHERE org = :org AND user_id = :user_id",
-    {"user_id": str},
 )
 _COLUMNS = "id, email, role, inviter_id, status, made_at, ends_at, user_id"
 INVITATION = Read(
@@ -85,7 +79,7 @@ INVITATIONS_PAGE = Read(
 
 PART = Part(
     tables=(INVITATIONS,),
-    statements=(INVITE, SPEND, WITHDRAW, DELETE_INVITATIONS, FORGET_INVITATIONS),
+    statements=(INVITE, SPEND, WITHDRAW, DELETE_INVITATIONS),
     reads=(INVITATION, INVITATION_OF, INVITATIONS_PAGE),
     ddl="""
 CREATE TABLE invitations (

@@ -6,7 +6,7 @@ from tenantry.core.errors import AlreadyDone, Conflict, NoOrganization
 from tenantry.core.text import named
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
 from tenantry.organizations.part import Part
-from tenantry.store import Kind, Read, Statement, Survey, Table
+from tenantry.store import Engine, Kind, Read, Statement, Survey, Table
 
 ORGANIZATIONS = Table("organizations", Kind.STATE, worker="SELECT", worker_sees_all=True)
 
@@ -112,6 +112,11 @@ async def organization(reads: Reads) -> Organization:
     return await reads.one(ORGANIZATION, NoOrganization)
 
 
+async def listed(engine: Engine, after: str, most: int) -> list[Organization]:
+    """Organizations in the order of their ids, after one of them; for the platform alone."""
+    return [Organization(*row) for row in await engine.survey(LISTED, after=after, most=most)]
+
+
 def create(w: WriteSet, name: str, now_ms: int) -> None:
     """Begin an organization and its log, and tell the platform's. `w` is begun `with_platform`; keys and first owner join the same set.
 
@@ -120,43 +125,44 @@ def create(w: WriteSet, name: str, now_ms: int) -> None:
     """
     w.open_log()
     w.write(ADD_ORGANIZATION, Conflict, name=named(name), made_at=now_ms)
-    _told(w, OrganizationCreated(w.org, name))
+    told(w, OrganizationCreated(w.org, name))
 
 
 async def rename(w: WriteSet, reads: Reads, name: str) -> None:
     """Give the organization another name."""
-    known = await _kept(reads)
+    known = await kept(reads)
     w.write(SET_ORGANIZATION, Conflict, name=named(name), status=known.status, version=known.version)
     w.record(OrganizationRenamed(w.org, name))
 
 
 async def suspend(w: WriteSet, reads: Reads, reason: str) -> None:
     """End all access to the organization and in it until it is resumed; again changes nothing."""
-    known = await _kept(reads)
+    known = await kept(reads)
     if known.status == SUSPENDED:
         return
     w.write(SET_ORGANIZATION, Conflict, name=known.name, status=SUSPENDED, version=known.version)
     w.cut(w.org)
-    _told(w, OrganizationSuspended(w.org, reason))
+    told(w, OrganizationSuspended(w.org, reason))
 
 
 async def resume(w: WriteSet, reads: Reads) -> None:
     """Let a suspended organization be used again."""
-    known = await _kept(reads)
+    known = await kept(reads)
     if known.status == ACTIVE:
         return
     w.write(SET_ORGANIZATION, Conflict, name=known.name, status=ACTIVE, version=known.version)
-    _told(w, OrganizationResumed(w.org))
+    told(w, OrganizationResumed(w.org))
 
 
-async def _kept(reads: Reads) -> Organization:
+async def kept(reads: Reads) -> Organization:
+    """The organization of a scope, unless it was deleted (`OrganizationGone`)."""
     known = await organization(reads)
     if known.status == DELETED:
         raise OrganizationGone
     return known
 
 
-def _told(w: WriteSet, event: Event) -> None:
+def told(w: WriteSet, event: Event) -> None:
     """The same in both logs: what the platform does to a tenant, the tenant sees (invariant 12)."""
     w.record(event)
     if w.platform is not None:

@@ -11,8 +11,11 @@ import enum
 
 import msgspec
 
-from tenantry.core.errors import Conflict, Invalid, NotFound
+from tenantry.access.schema import TUPLES
+from tenantry.access.system import SYSTEM_STORE, LastOwner
+from tenantry.core.errors import Conflict, Invalid, NoOrganization, NotFound
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
+from tenantry.journal.schema import LOCK_HEAD
 from tenantry.organizations.part import Part
 from tenantry.store import Dialects, Kind, Read, Statement, Table
 
@@ -36,8 +39,6 @@ class PartyKind(enum.StrEnum):
 
 ACTIVE = "active"
 DEACTIVATED = "deactivated"
-ORPHANED = "orphaned"
-"""An agent without an active sponsor: no new runs."""
 REMOVED = "removed"
 
 
@@ -50,6 +51,10 @@ class Party(msgspec.Struct, frozen=True):
     made_at_ms: int
     ends_at_ms: int | None
     version: int
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    subject: str
 
 
 ADD_PARTY = Statement(
@@ -87,6 +92,23 @@ REFER_ACTIVE = Statement(
     "SELECT 1 FROM parties WHERE org = :org AND id = :id AND status = 'active'",
     {"id": str},
 )
+_OWNERS = (
+    "FROM access_tuples t WHERE t.org = :org AND t.store = :store AND t.type = 'organization' AND t.id = :org "
+    "AND t.relation = 'owner'"
+)
+KEEP_ACTIVE_OWNER = Statement(
+    "organizations_keep_active_owner",
+    TUPLES,
+    f"SELECT 1 WHERE EXISTS (SELECT 1 {_OWNERS} AND EXISTS (SELECT 1 FROM parties p "  # noqa: S608
+    "WHERE p.org = t.org AND t.subject = p.kind || ':' || p.id AND p.status = 'active'))",
+    {"store": str},
+)
+OWNS = Read(
+    "organizations_owns",
+    _Owner,
+    f"SELECT t.subject {_OWNERS} AND t.subject = :subject",
+    {"store": str, "subject": str},
+)
 PARTY = Read(
     "organizations_party",
     Party,
@@ -96,8 +118,8 @@ PARTY = Read(
 
 PART = Part(
     tables=(PARTIES,),
-    statements=(ADD_PARTY, SET_STATUS, BUMP, REFER, REFER_ACTIVE),
-    reads=(PARTY,),
+    statements=(ADD_PARTY, SET_STATUS, BUMP, REFER, REFER_ACTIVE, KEEP_ACTIVE_OWNER),
+    reads=(PARTY, OWNS),
     ddl="""
 CREATE TABLE parties (
     org text NOT NULL, id text NOT NULL, kind text NOT NULL, status text NOT NULL, made_at {int} NOT NULL, ends_at {int},
@@ -180,11 +202,16 @@ def set_status(w: WriteSet, known: Party, status: str) -> None:
 
 
 async def deactivate(w: WriteSet, reads: Reads, kind: PartyKind, party_id: str, reason: str = "") -> None:
-    """End a party's access; doing it again changes nothing. Everything below it is refused from this revision on."""
+    """End a party's access; doing it again changes nothing. Everything below it is refused from this revision on.
+
+    Raises:
+        LastOwner: it is the organization's last active owner.
+    """
     known = await party(reads, kind, party_id)
     if known.status == DEACTIVATED:
         return
     set_status(w, known, DEACTIVATED)
+    await _keep_owner(w, reads, known)
     w.cut(party_id)
     w.record(PartyDeactivated(party_id, kind.value, reason))
 
@@ -199,8 +226,24 @@ async def reactivate(w: WriteSet, reads: Reads, kind: PartyKind, party_id: str) 
 
 
 async def remove(w: WriteSet, reads: Reads, kind: PartyKind, party_id: str) -> None:
-    """Remove a party for good. Its kind's own row is deleted by the caller in the same set."""
+    """Remove a party for good. Its kind's own row is deleted by the caller in the same set.
+
+    Raises:
+        LastOwner: it is the organization's last active owner.
+    """
     known = await party(reads, kind, party_id)
     set_status(w, known, REMOVED)
+    await _keep_owner(w, reads, known)
     w.cut(party_id)
     w.record(PartyRemoved(party_id, kind.value))
+
+
+def keep_active_owner(w: WriteSet) -> None:
+    """Refuse what `w` does if the organization has no active owner after it: no one could repair anything (invariant 7)."""
+    w.lock(LOCK_HEAD, NoOrganization)  # two who remove each other must not both find the other still there
+    w.write(KEEP_ACTIVE_OWNER, LastOwner, store=SYSTEM_STORE)
+
+
+async def _keep_owner(w: WriteSet, reads: Reads, leaving: Party) -> None:
+    if await reads.all(OWNS, store=SYSTEM_STORE, subject=f"{leaving.kind}:{leaving.id}"):
+        keep_active_owner(w)

@@ -20,6 +20,7 @@ from tenantry.organizations import (
     parties,
     resources,
     services,
+    standing,
     users,
     visitors,
 )
@@ -44,6 +45,7 @@ PARTS = (
     applications.PART,
     keys.PART,
     entries.PART,
+    standing.PART,
 )
 
 SCHEMA = Schema(

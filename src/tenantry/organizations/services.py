@@ -104,5 +104,5 @@ async def remove(w: WriteSet, reads: Reads, service_id: str) -> None:
     """Remove a workload for good."""
     await parties.remove(w, reads, PartyKind.SERVICE, service_id)
     doors.close_doors(w, service_id)
-    w.write(groups.LEAVE_GROUPS, member_id=service_id)
+    await groups.leave_all(w, reads, service_id)
     w.write(DELETE_SERVICE, NotFound, id=service_id)

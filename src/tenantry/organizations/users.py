@@ -6,10 +6,10 @@ alone, so two users may have the same address.
 
 import msgspec
 
-from tenantry.core.errors import AlreadyDone, Invalid
+from tenantry.core.errors import AlreadyDone, Invalid, NotFound
 from tenantry.core.text import named
 from tenantry.journal import Event, Personal, Reads, Target, WriteSet
-from tenantry.organizations import parties
+from tenantry.organizations import agents, groups, parties
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
@@ -157,3 +157,24 @@ async def change(w: WriteSet, reads: Reads, user_id: str, email: str | None, dis
     parties.change(w, party, ends_at_ms=None)
     w.write(SET_PROFILE, id=user_id, email=profile.email, display_name=profile.display_name)
     w.record(UserChanged(user_id, profile.email, profile.display_name))
+
+
+async def deactivate(w: WriteSet, reads: Reads, user_id: str, reason: str = "") -> None:
+    """End a user's access; again changes nothing. Agents that nobody else answers for are orphaned from this revision on.
+
+    Raises:
+        NotFound: there is no such user. LastOwner: it is the organization's last active owner.
+    """
+    await agents.note_orphans(w, reads, user_id)
+    await parties.deactivate(w, reads, PartyKind.USER, user_id, reason)
+
+
+async def remove(w: WriteSet, reads: Reads, user_id: str) -> None:
+    """Remove a user for good, with the personal data of its record; `erasure.erase_user` also clears the log's.
+
+    Raises: as `deactivate`.
+    """
+    await agents.note_orphans(w, reads, user_id)
+    await parties.remove(w, reads, PartyKind.USER, user_id)
+    await groups.leave_all(w, reads, user_id)
+    w.write(DELETE_USER, NotFound, id=user_id)

@@ -48,6 +48,9 @@ RULES: Mapping[IdentityClass, Rule] = {
 FOLLOWED_LIFETIME_MS = 60 * _MINUTE_MS
 """A service's token, where its resource follows the feed of cuts."""
 
+_LONG = frozenset({"organization", "service", "key", "grant", "run", "application", "signing_key", "unknown"})
+"""Kinds of branch that a service's token can descend from."""
+
 PROFILES: Mapping[str, str] = {
     "user": "user",
     "agent": "ai_agent",
@@ -198,3 +201,8 @@ def profiled(principal: str) -> str:
     if name not in PROFILES:
         raise NoBranch(f"A {name} is no principal.")
     return name
+
+
+def longest_lifetime_ms(kind: str) -> int:
+    """How long an access token may live that descends from a branch of this kind."""
+    return FOLLOWED_LIFETIME_MS if kind in _LONG else max(rule.lifetime_ms for rule in RULES.values())
