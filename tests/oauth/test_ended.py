@@ -89,6 +89,13 @@ async def test_a_job_whose_initiator_ended_gets_nothing(server: Server, acme: Or
     refused(await server.token(bearer), "invalid_client", 401)
 
 
+async def test_a_job_whose_run_was_stopped_gets_nothing(server: Server, acme: Organization) -> None:
+    bearer = await client(acme, "job")
+    assert (await server.token(bearer)).status_code == 200
+    await acme.cut((await acme.reads.one(jobs.JOB, id=bearer.id)).run_id)
+    refused(await server.token(bearer), "invalid_client", 401)
+
+
 async def test_a_client_that_is_active_again_gets_tokens_again(server: Server, acme: Organization) -> None:
     bearer = await client(acme, "service")
     await deactivated(acme, bearer)

@@ -23,6 +23,7 @@ from tenantry.organizations import agents, doors, jobs, keys, mcp_servers, organ
 from tenantry.organizations.doors import DoorKind
 from tenantry.organizations.keys import PrincipalKey
 from tenantry.sessions.claims import IdentityClass, ReadAt, profiled
+from tenantry.sessions.schema import CUTS_AMONG
 from tenantry.sessions.tokens import AccessTokens
 from tenantry.store import Engine
 
@@ -140,12 +141,14 @@ class Clients:
         )
 
     async def _end(self, reads: Reads, branch: str) -> int | None:
-        """When a party that the client descends from ends.
+        """When a party or run that the client descends from ends.
 
         Raises:
             NotFound: it has ended, or is not active.
         """
-        if branch.startswith("run_"):  # no party: it ends with its job
+        if branch.startswith("run_"):  # no party: what stops it is a cut, and that is for good
+            if await reads.all(CUTS_AMONG, ids=[branch]):
+                raise NotFound
             return None
         party = await reads.one(parties.PARTY, id=branch)
         if party.status != parties.ACTIVE or (party.ends_at_ms or self._clock.now_ms() + 1) <= self._clock.now_ms():
