@@ -52,7 +52,7 @@ LOCAL = None
 """The port, as it were, of the socket beside the database."""
 
 _NOWHERE = -1
-_ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"authorization", b"cookie"})
+_ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"authorization", b"cookie", b"dpop"})
 
 
 class Asked(msgspec.Struct, frozen=True, eq=False):

@@ -39,12 +39,14 @@ from tenantry.keys.keyring import Keyring
 from tenantry.keys.published import PublishedKeys
 from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
+from tenantry.oauth.once import SCHEMA as OAUTH
+from tenantry.oauth.once import Forgetting
 from tenantry.organizations.lifecycle import destroy_again
 from tenantry.organizations.schema import SCHEMA as ORGANIZATIONS
 from tenantry.sessions.schema import SCHEMA as SESSIONS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, SESSIONS)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, SESSIONS, OAUTH)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 
@@ -69,6 +71,9 @@ class Node(msgspec.Struct, frozen=True, eq=False):
     """What this node does when it holds the duty: deriving each table and, last, sequencing and checking the logs."""
 
     checker: Checker
+
+    forgetting: Working
+    """Forgets, while it holds the duty, what clients presented once and could not present again anyway. It follows nothing."""
 
     ended: asyncio.Event
     """Set when the process must end: storage failed, or the database lives another life."""
@@ -118,7 +123,7 @@ async def open_node(
         opened.push_async_callback(asyncio.wait, {asyncio.create_task(marking.keep())})
         opened.callback(marking.close)
         opened.push_async_callback(node.following.close)
-        for work in node.works:
+        for work in (*node.works, node.forgetting):
             work.start()
             opened.push_async_callback(work.close)
         yield node
@@ -154,6 +159,7 @@ async def _check_in(
     deriving: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers]
     sequencer = Sequencer(engine, journal, clock, checkpoint_keys.host, checkpoint_keys.signer)
     checker = Checker(journal)
+    forgetting = Forgetting(engine, journal, clock)
     return Node(
         id=name,
         engine=engine,
@@ -174,5 +180,6 @@ async def _check_in(
             Working(sequencer, duties, clock, ended.set, checker.turn),
         ),
         checker=checker,
+        forgetting=Working(forgetting, duties, clock, ended.set, forgetting.turn),
         ended=ended,
     )

@@ -74,3 +74,8 @@ def of_door(org: str) -> DoorScope:
 def of_claim(org: str) -> ClaimScope:
     """The scope of an organization that presented material names but has not proved yet."""
     return ClaimScope(org, _SEAL)
+
+
+def to_verify(claim: ClaimScope) -> TenantScope:
+    """The scope of the reads that verify what was presented: they prove the claim, or nothing comes of them."""
+    return TenantScope(claim.org, _SEAL)

@@ -146,10 +146,8 @@ class PublicKey(msgspec.Struct, frozen=True):
         return Jwk(kid=self.kid(), alg=self.algorithm.value, use="sig", **required)
 
     def kid(self) -> str:
-        """The JWK thumbprint (RFC 7638, 3): unpadded base64url of a SHA-256."""
-        required = _required_members(self.algorithm, self.spki)
-        canonical = msgspec.json.encode(required, order="sorted")  # required members only, sorted, no white space: 3.3
-        return base64url.encode(hashlib.sha256(canonical).digest())
+        """The key's JWK thumbprint."""
+        return thumbprint(self.algorithm, self.spki)
 
 
 class SigningKey:
@@ -231,6 +229,13 @@ def verify_raw(algorithm: Algorithm, spki: bytes, message: bytes, signature: byt
                 key.verify(signature, message)
     except InvalidSignature:
         raise BadSignature("The signature does not hold.") from None
+
+
+def thumbprint(algorithm: Algorithm, spki: bytes) -> str:
+    """The JWK thumbprint of a public key (RFC 7638, 3): unpadded base64url of a SHA-256."""
+    required = _required_members(algorithm, spki)
+    canonical = msgspec.json.encode(required, order="sorted")  # required members only, sorted, no white space: 3.3
+    return base64url.encode(hashlib.sha256(canonical).digest())
 
 
 def _sign(private: _Private, message: bytes) -> bytes:

@@ -29,19 +29,32 @@ class Rates:
         self._most = kept
         self._due: OrderedDict[Hashable, float] = OrderedDict()
 
+    def check(self, *asked: tuple[Hashable, Rate]) -> None:
+        """Refuse if one more coming under one of the keys would not fit; nothing is counted. For limits on what failed, known afterwards.
+
+        Raises:
+            TooOften: with the time after which it fits.
+        """
+        now_ms = self._clock.boottime() * 1000
+        late_ms = max(
+            (self._next(key, rate, now_ms) - now_ms - rate.every_ms * rate.burst for key, rate in asked), default=0
+        )
+        if late_ms > 0:
+            raise TooOften(hint="Come back a little later.", retry_after_ms=int(late_ms) + 1)
+
     def take(self, *asked: tuple[Hashable, Rate]) -> None:
         """Count one coming under each key, or under none if one of them is full.
 
         Raises:
             TooOften: with the time after which it fits.
         """
+        self.check(*asked)
         now_ms = self._clock.boottime() * 1000
-        due = [(key, rate, max(self._due.get(key, now_ms), now_ms) + rate.every_ms) for key, rate in asked]
-        late_ms = max((at - now_ms - rate.every_ms * rate.burst for _, rate, at in due), default=0)
-        if late_ms > 0:
-            raise TooOften(hint="Come back a little later.", retry_after_ms=int(late_ms) + 1)
-        for key, _, at in due:
-            self._due[key] = at
+        for key, rate in asked:
+            self._due[key] = self._next(key, rate, now_ms)
             self._due.move_to_end(key)
         while len(self._due) > self._most:
             self._due.popitem(last=False)
+
+    def _next(self, key: Hashable, rate: Rate, now_ms: float) -> float:
+        return max(self._due.get(key, now_ms), now_ms) + rate.every_ms

@@ -49,7 +49,8 @@ def query_values(route: Route, query: bytes) -> msgspec.Struct | None:
     if _TOKEN.search(query):
         raise TokenInUrl
     if route.query is None:
-        if query and route.dialect is Dialect.PROBLEM:
+        # Beside a form a query could say a thing a second time, and who reads both might take the other.
+        if query and (route.dialect is Dialect.PROBLEM or route.media is Media.FORM):
             raise Invalid("This address takes no query.")
         return None
     return _from_pairs(route.query, query, route)
@@ -101,19 +102,27 @@ def _from_pairs(kind: type[msgspec.Struct], encoded: bytes, route: Route) -> msg
         raise TooLarge(f"There may be at most {route.limits.fields} parameters.") from error
     several = _several(kind)
     given: dict[str, Any] = {}
+    seen: dict[str, str] = {}
     for name, value in pairs:
+        alike = _alike(name)
+        if alike in seen and not (seen[alike] == name and several.get(name)):
+            raise Malformed("A parameter is given twice.")
+        seen[alike] = name
         if name not in several and not kind.__struct_config__.forbid_unknown_fields:
             continue
         if several.get(name):
             given.setdefault(name, []).append(value)
-        elif name in given:
-            raise Malformed("A parameter is given twice.")
         elif value or route.dialect is not Dialect.OAUTH:  # RFC 6749, 3.1: one without a value is omitted
             given[name] = value
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Invalid(f"{error}.", hint="See /openapi.json for what is expected.") from error
+
+
+def _alike(name: str) -> str:
+    """One spelling for the names that some reader takes for the same: in another case, or with the brackets of a list."""
+    return name.lower().removesuffix("[]")
 
 
 @functools.cache
