@@ -27,7 +27,7 @@ from tenantry.organizations.resources import NewResource
 from tenantry.web import Route
 from tests.oauth.keys import ISSUER, KeyPair
 from tests.stand.credentials import access_tokens
-from tests.stand.http import Gate, Served, served
+from tests.stand.http import Served, served
 from tests.stand.organizations import Organization
 
 API = "https://api.example.com/"
@@ -117,10 +117,7 @@ class Server(msgspec.Struct, frozen=True, eq=False):
 async def serving(node: Node, config: Config) -> AsyncIterator[Server]:
     """A server over a node."""
 
-    def endpoints(_: Gate) -> tuple[Route, ...]:
-        return oauth_routes(node)
-
-    async with served(node, config, routes=endpoints) as running:
+    async with served(node, config, routes=oauth_routes(node)) as running:
         yield Server(running)
 
 

@@ -48,54 +48,6 @@ class RelationshipCondition(msgspec.Struct, frozen=True):
 _context = msgspec.json.Decoder(dict[str, object])
 
 
-class RelationshipCondition(msgspec.Struct, frozen=True):
-    """The condition under which a tuple counts, by its name in the model, and what the tuple itself says of it.
-
-    `context` is a JSON object as text, by the names of the condition's parameters; it prevails over that of a question.
-    """
-
-    name: str
-    context: str = "{}"
-
-    def values(self) -> Mapping[str, object]:
-        """The context, read.
-
-        Raises:
-            ValueError: it is not a JSON object.
-        """
-        try:
-            return _context.decode(self.context)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ValueError("the context is not a JSON object") from error
-
-
-_context = msgspec.json.Decoder(dict[str, object])
-
-
-class RelationshipCondition(msgspec.Struct, frozen=True):
-    """The condition under which a tuple counts, by its name in the model, and what the tuple itself says of it.
-
-    `context` is a JSON object as text, by the names of the condition's parameters; it prevails over that of a question.
-    """
-
-    name: str
-    context: str = "{}"
-
-    def values(self) -> Mapping[str, object]:
-        """The context, read.
-
-        Raises:
-            ValueError: it is not a JSON object.
-        """
-        try:
-            return _context.decode(self.context)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ValueError("the context is not a JSON object") from error
-
-
-_context = msgspec.json.Decoder(dict[str, object])
-
-
 class TupleKey(msgspec.Struct, frozen=True):
     """`user` has `relation` to `object`, always or under a condition. There is one tuple of the three, whatever its condition."""
 
