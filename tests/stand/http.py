@@ -225,7 +225,7 @@ async def served(
             sink,
             logger(sink, node.clock, readable=False),
             ending,
-            routes=lambda _: routes or ledger_routes(gate),
+            routes=routes or ledger_routes(gate),
             admit=admit,
             on_listening=names.set_result,
         )

@@ -11,7 +11,8 @@ from tenantry.app.node import Node, open_node
 from tenantry.core.clock import Clock
 from tenantry.core.limits import PAGE_ROWS
 from tenantry.core.principal import SYSTEM
-from tenantry.journal import Reads
+from tenantry.journal import Journal, Reads
+from tenantry.keys.keyring import Keyring
 from tenantry.sessions import branches
 from tenantry.sessions.feed import Feed
 from tenantry.sessions.kinds import OWN, Credential, Kinds
@@ -62,37 +63,21 @@ async def forest(config: Config, clock: Clock | None = None, **feed: Any) -> Asy
     users, agents = Register("user"), Register("agent")
     kinds = Kinds((*OWN, users, agents))
     made: list[Forest] = []
+    receipts: list[Receipts] = []
+
+    def derivers(_: Journal, keyring: Keyring, clock: Clock) -> list[Receipts]:
+        receipts.append(Receipts(kinds, (Verifiers(),), keyring, clock, ISSUER))
+        return receipts
 
     def on_open(node: Node) -> None:
         known = {"incarnation": node.incarnation.number, "issuer": ISSUER} | feed
         told = Feed(node.id, node.engine, node.journal, node.cuts, node.lease, node.clock, **known)
         node.following.add(told)
-        receipts = deriver.bound(node)
-        made.append(Forest(node, kinds, receipts, told, users, agents))
+        made.append(Forest(node, kinds, receipts[0], told, users, agents))
 
-    deriver = _Later(kinds)
-    async with open_node(config, rooms=ALL_ROOMS, derivers=(deriver,), clock=clock, on_open=on_open) as node:
+    async with open_node(config, rooms=ALL_ROOMS, derivers=derivers, clock=clock, on_open=on_open):
         made[0].feed.start()
-        del node
         yield made[0]
-
-
-class _Later:
-    """A deriver that needs the node that it derives on."""
-
-    name = "receipts"
-
-    def __init__(self, kinds: Kinds) -> None:
-        self._kinds = kinds
-
-    def bound(self, node: Node) -> Receipts:
-        """Know the node from now on."""
-        self._receipts = Receipts(self._kinds, (Verifiers(),), node.keyring, node.clock, ISSUER)
-        return self._receipts
-
-    async def derive(self, w: Any, reads: Reads, changes: Any) -> None:
-        """See `Deriver`."""
-        await self._receipts.derive(w, reads, changes)
 
 
 async def made(org: Organization, kind: str, *above: str, principal: str = "", **more: Any) -> Branch:

@@ -112,7 +112,7 @@ def _list_routes(service: Service) -> tuple[Route, ...]:
         return Stream(_lines(await objects(call, store_id, body, most=STREAM_MAX)), "application/json")
 
     @route("POST", "/stores/{store_id}/list-users", may.CHECK, asks=True, limits=LIMITS, dialect=Dialect.OPENFGA)
-    async def list_users(call: Call, store_id: Ulid, body: b.ListUsers) -> b.Users:
+    async def list_users_of_relation(call: Call, store_id: Ulid, body: b.ListUsers) -> b.Users:
         """Every user of a kind who has a relation to an object; more than a list may hold are an error."""
         (wanted,) = body.user_filters
         listed = await decisions.list_users(
@@ -129,7 +129,7 @@ def _list_routes(service: Service) -> tuple[Route, ...]:
         tell(call, listed.revision, listed.model)
         return b.Users([b.user_given(one) for one in listed.items])
 
-    return (list_objects, streamed_list_objects, list_users)
+    return (list_objects, streamed_list_objects, list_users_of_relation)
 
 
 async def _at(call: Call, body: b.Check | b.BatchCheck | b.Expand | b.ListObjects | b.ListUsers) -> At:

@@ -181,11 +181,26 @@ def write_model(w: WriteSet, ids: IdSource, store: Store, model: Model, at_ms: i
     """
     if store.owner != w.org:
         raise NotYours
-    version = ids.new("model")
-    w.write(ADD_MODEL, application=store.application, id=version, body=encode_model(model), at=at_ms)
-    w.record(ModelWritten(version, store.application))
+    version = add_model(w, ids, store.application, model, at_ms)
     pin(w, store, version, at_ms)
     return version
+
+
+def add_model(w: WriteSet, ids: IdSource, application: str, model: Model, at_ms: int) -> str:
+    """Write a version of the model of an application of the organization; gives its id. No store is moved to it.
+
+    Not checked here: that the model stands (`plan.compile_model`).
+    """
+    version = ids.new("model")
+    w.write(ADD_MODEL, application=application, id=version, body=encode_model(model), at=at_ms)
+    w.record(ModelWritten(version, application))
+    return version
+
+
+async def newest_model(reads: Reads, application: str) -> ModelRow | None:
+    """The last version that was written of the model of an application of the organization, if there is one."""
+    rows = await reads.all(MODELS_OF, application=application, before="", most=1)
+    return rows[0] if rows else None
 
 
 def pin(w: WriteSet, store: Store, model: str, at_ms: int) -> None:

@@ -62,6 +62,10 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
     values: Mapping[str, Any]
     """The parameters of its path."""
 
+    method: str
+    path: str
+    """As it was sent, without the query."""
+
     headers: Headers
     address: str
     """Where the connection comes from, empty on the local socket. No header counts."""
@@ -201,7 +205,9 @@ class Edge:
         typed = path_values(route, values)
         if route.permission in (PUBLIC, CLIENT, INSIDE):
             return await self._run(request, served, typed, None)
-        admitted = await self._admit(Asked(route, typed, request.headers, served.address, arrived is LOCAL))
+        path = scope["raw_path"].decode("ascii", "replace")
+        asked = Asked(route, typed, served.method, path, request.headers, served.address, arrived is LOCAL)
+        admitted = await self._admit(asked)
         served.caller = admitted.caller.id
         if route.limits.rate is not None:
             self._rates.take(((route.name, admitted.caller.org, served.caller), route.limits.rate))

@@ -50,6 +50,10 @@ ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, SESSIO
 """What every deployment keeps in its database, in the order in which it is made."""
 
 
+Derivers = Callable[[Journal, Keyring, Clock], Iterable[Deriver]]
+"""Makes what derives tables on a node, of what they need of it."""
+
+
 class Node(msgspec.Struct, frozen=True, eq=False):
     """What a use case needs of the node that runs it."""
 
@@ -88,7 +92,7 @@ async def open_node(
     config: Config,
     *,
     rooms: Iterable[Schema] = ROOMS,
-    derivers: Iterable[Deriver] = (),
+    derivers: Derivers = lambda *_: (),
     clock: Clock | None = None,
     root: RootKey | None = None,
     on_open: Callable[[Node], None] | None = None,
@@ -141,7 +145,7 @@ async def _check_in(
     clock: Clock,
     ids: IdSource,
     ended: asyncio.Event,
-    derivers: Iterable[Deriver],
+    derivers: Derivers,
     root: RootKey,
 ) -> Node:
     pulse = Pulse()
@@ -156,7 +160,7 @@ async def _check_in(
 
     incarnation = await check_in(engine, journal, duties, ids, clock, Path(config.state), config.issuer, destroy)
     checkpoint_keys = CheckpointKeys(keyring, clock, config.issuer)
-    deriving: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers]
+    deriving: list[Work] = [Deriving(deriver, engine, journal) for deriver in derivers(journal, keyring, clock)]
     sequencer = Sequencer(engine, journal, clock, checkpoint_keys.host, checkpoint_keys.signer)
     checker = Checker(journal)
     forgetting = Forgetting(engine, journal, clock)

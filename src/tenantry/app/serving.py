@@ -75,7 +75,7 @@ async def serve(
     log: FilteringBoundLogger,
     ending: Ending,
     *,
-    routes: Callable[[Node], tuple[Route, ...]] = lambda _: (),
+    routes: tuple[Route, ...] = (),
     admit: Admit = admit_nobody,
     on_listening: Callable[[list[str]], None],
 ) -> None:
@@ -88,7 +88,7 @@ async def serve(
         Unavailable: the node had to end.
     """
     with listening(config) as at, _libraries(log):
-        edge = assemble(node, config, sink, log, ending, routes(node), admit, at.inside)
+        edge = assemble(node, config, sink, log, ending, routes, admit, at.inside)
         server = _Server(
             uvicorn.Config(
                 edge.application(),

@@ -10,7 +10,8 @@ from rich.markup import escape
 
 from tenantry.app.config import Config, load
 from tenantry.app.logs import Sink, logger
-from tenantry.app.node import Node, open_node
+from tenantry.app.node import Node
+from tenantry.app.rooms import open_rooms
 from tenantry.app.serving import serve as serve_node
 from tenantry.app.serving import signals
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
@@ -41,13 +42,16 @@ async def _serve(config: Config, *, as_json: bool) -> None:
     log = logger(sink, SystemClock(), readable=sys.stderr.isatty() and not as_json)
     try:
         with signals() as ending:
-            async with open_node(config) as node:
+            async with open_rooms(config) as rooms:
+                node = rooms.node
                 await serve_node(
                     node,
                     config,
                     sink,
                     log,
                     ending,
+                    routes=rooms.routes(),
+                    admit=rooms.callers.admit,
                     on_listening=lambda names: _say(node, config, names, as_json=as_json),
                 )
         log.info("stopped", node=node.id)

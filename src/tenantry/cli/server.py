@@ -72,7 +72,9 @@ class Server:
         except httpx2.ConnectError as error:
             raise Unavailable("The server does not run.", hint="Start it with `tenantry serve`.") from error
         except httpx2.TransportError as error:
-            raise Unknown("The server did not answer.", hint="Look whether it was done before you try again.") from error
+            raise Unknown(
+                "The server did not answer.", hint="Look whether it was done before you try again."
+            ) from error
         if response.is_error:
             raise _refusal(response)
         return msgspec.json.decode(response.content or b"null", type=answer)

@@ -1,6 +1,7 @@
 """Applications: OAuth clients. One of the platform serves every organization, one of an organization that alone."""
 
 import enum
+from collections.abc import AsyncIterator
 
 import msgspec
 
@@ -9,7 +10,7 @@ from tenantry.journal import Event, Reads, Target, WriteSet
 from tenantry.organizations import doors, parties
 from tenantry.organizations.addresses import redirect_uri
 from tenantry.organizations.doors import DoorKind
-from tenantry.organizations.part import PAGE_ARGS, Part, fold, titled, unfold
+from tenantry.organizations.part import PAGE_ARGS, PAGE_MAX, Part, fold, titled, unfold
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -144,6 +145,15 @@ async def application(reads: Reads, application_id: str) -> Application:
 async def page(reads: Reads, after: str, most: int) -> list[Application]:
     """The organization's applications in the order of their ids, after one of them."""
     return [unfold(row, Application) for row in await reads.all(APPLICATIONS_PAGE, after=after, most=most)]
+
+
+async def all_of(reads: Reads) -> AsyncIterator[Application]:
+    """Every application of the organization, in the order of their ids."""
+    after = ""
+    while rows := await reads.all(APPLICATIONS_PAGE, after=after, most=PAGE_MAX):
+        for row in rows:
+            yield unfold(row, Application)
+        after = rows[-1].id
 
 
 def add(w: WriteSet, application_id: str, new: NewApplication, now_ms: int) -> None:

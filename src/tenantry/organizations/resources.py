@@ -4,6 +4,7 @@ A resource that follows the feed of cuts learns within a second what has died; o
 """
 
 import re
+from collections.abc import AsyncIterator
 
 import msgspec
 
@@ -11,7 +12,7 @@ from tenantry.core.errors import AlreadyDone, Invalid, NotFound
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
 from tenantry.organizations import parties
 from tenantry.organizations.addresses import indicator
-from tenantry.organizations.part import PAGE_ARGS, Part, fold, titled
+from tenantry.organizations.part import PAGE_ARGS, PAGE_MAX, Part, fold, titled
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Kind, Read, Statement, Table
 
@@ -169,6 +170,15 @@ def _of_row(row: _ResourceRow) -> Resource:
     return Resource(
         row.org, row.id, row.status, row.name, row.indicator, scopes, bool(row.follows_feed), row.made_at_ms
     )
+
+
+async def all_of(reads: Reads) -> AsyncIterator[Resource]:
+    """Every resource of the organization, in the order of their ids."""
+    after = ""
+    while rows := await reads.all(RESOURCES_PAGE, after=after, most=PAGE_MAX):
+        for row in rows:
+            yield _of_row(row)
+        after = rows[-1].id
 
 
 def add(w: WriteSet, resource_id: str, new: NewResource, now_ms: int) -> None:

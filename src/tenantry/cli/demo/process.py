@@ -192,7 +192,7 @@ async def _serve(path: Path) -> int:
         node.following.add(heard_by[0])
 
     async with open_node(
-        load(path), rooms=(*ROOMS, ledger.SCHEMA), derivers=(ledger.Balances(),), on_open=listen
+        load(path), rooms=(*ROOMS, ledger.SCHEMA), derivers=lambda *_: (ledger.Balances(),), on_open=listen
     ) as node:
         _say({"n": 0, "ok": True, "node": node.id, "pid": os.getpid()})
         ending = asyncio.create_task(node.ended.wait())

@@ -1,0 +1,215 @@
+"""Who calls, and whether they may: every route that is not public is asked of the engine, over the system model.
+
+| a caller proves itself by | and is |
+|---|---|
+| an access token made for this interface, as bearer or bound to a key (DPoP) | the token's principal, in its own organization |
+| the socket beside the database, which only the server's own user can open | the console, an owner of the platform |
+| either of these, with the name of an entry | an operator inside the organization that was entered |
+
+A platform's service asks about a store of any organization that has one in the platform's applications: the store's door leads there.
+"""
+
+import msgspec
+
+from tenantry.access.ceiling import Ceiling
+from tenantry.access.decisions import Asking, Decisions
+from tenantry.access.system import SYSTEM_STORE
+from tenantry.access.tuples import TupleKey
+from tenantry.app.edge import Admitted, Asked
+from tenantry.app.node import Node
+from tenantry.core import scopes
+from tenantry.core.errors import Denied
+from tenantry.core.ids import PLATFORM, parse
+from tenantry.core.principal import SYSTEM, Principal
+from tenantry.journal import Event, Text
+from tenantry.oauth.dpop import InvalidProof, Proof, prove
+from tenantry.oauth.once import once
+from tenantry.organizations import agents, blueprints, entries
+from tenantry.organizations.roles import subject_of
+from tenantry.organizations.standing import Standings
+from tenantry.protection.rates import Rates, TooOften
+from tenantry.sessions.claims import UNBOUND, Confirmation, Verified
+from tenantry.sessions.tokens import AccessTokens
+from tenantry.web import Permission, Rate
+from tenantry.web.refusals import Unauthenticated
+
+ENTRY = "Tenantry-Entry"
+"""The header that names an operator's entry: `org_…/entry_…`."""
+
+CONSOLE = Principal(id="console", org=PLATFORM, lineage=None)
+"""Whoever holds the socket beside the database."""
+
+DENIALS = Rate(burst=10, every_ms=6_000)
+"""Refused writes of one caller that its organization's log tells of; the others are the decision log's."""
+
+
+class AccessDenied(Event, tag="access.denied", frozen=True):
+    """A caller was refused something that would have changed the organization."""
+
+    outcome = "refused"
+
+    permission: str
+    object: Text
+
+
+class Forbidden(Denied):
+    """The engine said no. Whether the thing is there is not said."""
+
+    code = "forbidden"
+
+
+class InsufficientScope(Denied):
+    """The token was made for less (RFC 6750, 3.1)."""
+
+    code = "insufficient_scope"
+    sentence = "The access token's scope does not hold this permission."
+
+
+class Replayed(InvalidProof):
+    """The proof has been used."""
+
+    sentence = "This DPoP proof has been used; make one for each request."
+
+
+class _Known(msgspec.Struct, frozen=True, eq=False):
+    """A caller that proved itself: its token, if it has one."""
+
+    caller: Principal
+    verified: Verified | None = None
+
+
+class Callers:
+    """Admits the callers of one node."""
+
+    def __init__(
+        self, node: Node, tokens: AccessTokens, decisions: Decisions, standing: Standings, issuer: str
+    ) -> None:
+        self._node = node
+        self._journal = node.journal
+        self._tokens = tokens
+        self._decisions = decisions
+        self._standing = standing
+        self._issuer = issuer
+        self._denials = Rates(node.clock)
+
+    async def admit(self, asked: Asked) -> Admitted:
+        """Whoever calls, once it has proved itself and the engine has said yes.
+
+        Raises:
+            Unauthenticated, BadToken, InvalidProof, Ended: nobody proved anything, or it does not hold any more.
+            Forbidden, InsufficientScope: the engine, or the token's scope, says no.
+            NotFound: the path or an entry names what is not there.
+            Stale: this node cannot say now.
+        """
+        known = await self._known(asked)
+        admitted = await self._within(asked, known.caller)
+        permission = asked.route.permission
+        if known.verified is not None and known.verified.scope and permission.name not in known.verified.scope:
+            raise InsufficientScope
+        await self._allow(asked, admitted, permission)
+        return admitted
+
+    async def _known(self, asked: Asked) -> _Known:
+        given = asked.headers.get("authorization", "")
+        if not given and asked.local:
+            return _Known(CONSOLE)
+        scheme, _, token = given.partition(" ")
+        if scheme.lower() not in ("bearer", "dpop") or not token:
+            raise Unauthenticated(
+                "This needs an access token.", hint="Send it as `Authorization: Bearer …` or `DPoP …`."
+            )
+        proof = self._proof(asked, token) if scheme.lower() == "dpop" else None
+        sender = UNBOUND if proof is None else Confirmation(jkt=proof.jkt)
+        verified = await self._tokens.verify(token, audience=self._issuer, sender=sender)
+        if proof is not None:
+            async with self._journal.begin(scopes.of_principal(verified.principal), SYSTEM) as w:
+                once(w, proof.once, Replayed)
+        for one in verified.principal.chain():
+            if not await self._standing.active(verified.principal.org, one):
+                raise Unauthenticated("This principal is not active.")
+        return _Known(verified.principal, verified)
+
+    def _proof(self, asked: Asked, token: str) -> Proof:
+        """The key that the request proves (RFC 9449, 7)."""
+        proof = asked.headers.get("dpop", "")
+        if not proof:
+            raise InvalidProof("A token that is bound to a key comes with a DPoP proof.")
+        url, now_ms = self._issuer + asked.path, self._node.clock.now_ms()
+        return prove(proof, method=asked.method, url=url, now_ms=now_ms, access_token=token)
+
+    async def _within(self, asked: Asked, caller: Principal) -> Admitted:
+        """The organization that the call is about, and who acts in it."""
+        entry = asked.headers.get(ENTRY.lower(), "")
+        if entry:
+            return await self._entered(entry, caller)
+        return Admitted(caller, scopes.of_principal(caller))
+
+    async def _entered(self, named: str, operator: Principal) -> Admitted:
+        """The operator inside the organization that it entered: a principal of its own, which dies with the entry or the operator."""
+        org, _, entry_id = named.partition("/")
+        scope = scopes.of_entry(operator, parse("org", org))
+        parse("entry", entry_id)
+        head = await self._journal.head(scope)
+        await entries.scope_of(self._journal.reads(scope), entry_id, operator, self._node.clock.now_ms())
+        own = operator.lineage
+        lineage = await self._node.cuts.lineage(
+            org, (org, entry_id), head.rev, own.path if own else (), own.rev if own else 0
+        )
+        inside = Principal(id=entry_id, org=org, lineage=lineage, acts_for=(operator.id,))
+        return Admitted(inside, scope)
+
+    async def _allow(self, asked: Asked, admitted: Admitted, permission: Permission) -> None:
+        caller, scope = admitted.caller, admitted.within
+        object_ = _object(asked, permission, scope.org)
+        subject, contextual = _subject(caller)
+        key = TupleKey(subject, permission.name, object_)
+        if not await self._within_ceiling(caller, permission, object_):
+            await self._refuse(admitted, permission, object_, "This agent's ceiling does not hold")
+        decision = await self._decisions.check(
+            scope, SYSTEM_STORE, key, contextual=contextual, asking=Asking(caller.id)
+        )
+        if not decision.allowed:
+            await self._refuse(admitted, permission, object_, "You do not have")
+
+    async def _within_ceiling(self, caller: Principal, permission: Permission, object_: str) -> bool:
+        """Whether the ceiling of an agent, and of its blueprint, hold the permission; whatever is no agent has none."""
+        if not caller.id.startswith("agent_"):
+            return True
+        reads = self._journal.reads(scopes.of_principal(caller))
+        agent = await agents.agent(reads, caller.id)
+        kind = await blueprints.version(reads, agent.blueprint_id, agent.blueprint_version)
+        type_, _, id_ = object_.partition(":")
+        ceilings: tuple[Ceiling, ...] = (agent.ceiling, kind.ceiling)
+        return all(ceiling.allows(type_, permission.name, id_) for ceiling in ceilings)
+
+    async def _refuse(self, admitted: Admitted, permission: Permission, object_: str, why: str) -> None:
+        """Say no; where something would have changed, the organization's log remembers, up to a rate."""
+        caller = admitted.caller
+        if permission.writes:
+            try:
+                self._denials.take(((caller.org, caller.id), DENIALS))
+                async with self._journal.begin(admitted.within, caller) as w:
+                    w.record(AccessDenied(permission.name, object_))
+            except TooOften:
+                pass  # the decision log has it
+        raise Forbidden(f"{why} {permission.name} on this {permission.on}.")
+
+
+def _object(asked: Asked, permission: Permission, org: str) -> str:
+    if permission.on == "organization":
+        return f"organization:{org}"
+    named = asked.values[f"{permission.on}_id"].removeprefix(
+        f"{permission.on}_"
+    )  # OpenFGA's clients name stores without it
+    return f"{permission.on}:{permission.on}_{named}"
+
+
+def _subject(caller: Principal) -> tuple[str, tuple[TupleKey, ...]]:
+    """The caller as the model names it, with what is true of it although no tuple was written."""
+    if caller is CONSOLE:
+        subject = f"console:{caller.id}"
+        return subject, (TupleKey(subject, "owner", f"organization:{PLATFORM}"),)
+    if caller.id.startswith("entry_"):
+        subject = f"entry:{caller.id}"
+        return subject, (TupleKey(subject, "entrant", f"organization:{caller.org}"),)
+    return subject_of(caller.id), ()
