@@ -14,7 +14,7 @@ MINOR := import sys; sys.exit("too old") if sys.version_info < (3, 11) else prin
 .DEFAULT_GOAL := test
 
 # A Python newer than the newest lock is tried with that one.
-$(READY): pyproject.toml $(LOCKS)
+$(READY): pyproject.toml sdk/python/pyproject.toml $(LOCKS)
 	@minor=$$($(PYTHON) -c '$(MINOR)' 2>/dev/null) || { \
 	  echo "Tenantry needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not here)." >&2; \
 	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
@@ -22,7 +22,7 @@ $(READY): pyproject.toml $(LOCKS)
 	echo "Building $(VENV) from $$lock ..." && \
 	$(PYTHON) -m venv --clear $(VENV) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $$lock && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e sdk/python
 	@touch $@
 
 demo: $(READY)  ## see it work; ARGS="--once --json" for a pipe

@@ -16,7 +16,7 @@ from tenantry.sessions.tokens import AccessTokens, BadToken, Expired, TooMuch, W
 from tenantry.sessions.tree import NoBranch
 from tests.stand.clock import ManualClock
 from tests.stand.credentials import KEY, RESOURCE, access_tokens, holders, minted
-from tests.stand.nodes import node_of
+from tests.stand.nodes import looked, node_of
 from tests.stand.organizations import Organization, on, open_organization
 
 MINUTE_S = 60
@@ -67,9 +67,9 @@ async def test_a_node_that_is_behind_what_it_read_makes_nothing(fresh: Config) -
 
 
 async def test_a_kept_token_is_looked_at_again_and_refused_once_the_lease_has_run_out(
-    fresh: Config, clock: ManualClock
+    alone: Config, clock: ManualClock
 ) -> None:
-    async with node_of(fresh, clock=clock) as node:
+    async with node_of(alone, clock=clock) as node:
         acme = await open_organization(node)
         tokens, holder = access_tokens(node), holders(node, acme.id)["user"]
         token = (await minted(tokens, acme.id, holder)).token
@@ -85,16 +85,16 @@ async def test_a_kept_token_is_looked_at_again_and_refused_once_the_lease_has_ru
     [("user", 5), ("agent", 5), ("agent for a user", 5), ("service", 10), ("mcp server", 5), ("job", 5), ("entry", 5)],
 )
 async def test_a_token_lives_as_long_as_its_class_says_and_ends_at_that_second(
-    fresh: Config, clock: ManualClock, named: str, minutes: int
+    alone: Config, clock: ManualClock, named: str, minutes: int
 ) -> None:
-    async with node_of(fresh, clock=clock) as node:
+    async with node_of(alone, clock=clock) as node:
         acme = await open_organization(node)
         tokens, holder = access_tokens(node), holders(node, acme.id)[named]
         made = await minted(tokens, acme.id, holder)
         assert 0 <= minutes * MINUTE_S - made.expires_in_s <= 1
         await tokens.verify(made.token, audience=RESOURCE, sender=holder.confirmation)
         clock.advance(made.verified.expires_at_ms - clock.now_ms() - 1)
-        await _heard(node)
+        await looked(node)
         await tokens.verify(made.token, audience=RESOURCE, sender=holder.confirmation)
         clock.advance(1)
         with pytest.raises(Expired):
@@ -103,8 +103,8 @@ async def test_a_token_lives_as_long_as_its_class_says_and_ends_at_that_second(
         assert (followed.expires_in_s > 30 * MINUTE_S) == (named == "service")
 
 
-async def test_a_token_of_a_time_that_has_not_come_is_refused(fresh: Config, clock: ManualClock) -> None:
-    async with node_of(fresh, clock=clock) as node:
+async def test_a_token_of_a_time_that_has_not_come_is_refused(alone: Config, clock: ManualClock) -> None:
+    async with node_of(alone, clock=clock) as node:
         acme = await open_organization(node)
         tokens = access_tokens(node)
         clock.advance(CLOCK_SKEW_MS + 2_000)
@@ -283,18 +283,18 @@ async def test_agt_07_a_token_that_slipped_through_dies_with_its_parent(
         await _exchange(tokens, acme, parent)
 
 
-async def test_agt_08_a_child_ends_with_its_parent(fresh: Config, clock: ManualClock) -> None:
+async def test_agt_08_a_child_ends_with_its_parent(alone: Config, clock: ManualClock) -> None:
     """AGT-08: a parent with 20 s left gives 20 s; one that is about to end gives nothing."""
-    async with node_of(fresh, clock=clock) as node:
+    async with node_of(alone, clock=clock) as node:
         acme = await open_organization(node)
         tokens = access_tokens(node)
         made = await minted(tokens, acme.id, holders(node, acme.id)["user"], authentication=WHO)
         clock.advance(made.verified.expires_at_ms - clock.now_ms() - 20_000)
-        await _heard(node)
+        await looked(node)
         child = await _exchange(tokens, acme, made)
         assert child.verified.expires_at_ms == made.verified.expires_at_ms
         clock.advance(20_000)
-        await _heard(node)
+        await looked(node)
         with pytest.raises(Ended):
             await _exchange(tokens, acme, made)
         holder = holders(node, acme.id)["user"]
@@ -353,10 +353,3 @@ class _Same:
 
     async def __aexit__(self, *_: object) -> None:
         return None
-
-
-async def _heard(node: Node) -> None:
-    """Wait until the node has read the changelog at the time that its clock shows now."""
-    looks = node.following.looks
-    while node.following.looks < looks + 2:
-        await node.engine.changed(0.02)

@@ -16,7 +16,7 @@ from tenantry.core.clock import Clock
 from tenantry.keys.root import RootKey
 from tenantry.store import Database
 
-__all__ = ["ALL_ROOMS", "NodeProcess", "configured", "deployed", "node_of", "node_process"]
+__all__ = ["ALL_ROOMS", "NodeProcess", "configured", "deployed", "looked", "node_of", "node_process"]
 
 os.environ.setdefault("TENANTRY_ROOT_KEY", base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("="))
 
@@ -55,6 +55,11 @@ def node_of(
     on_open: Callable[[Node], None] | None = None,
 ) -> AbstractAsyncContextManager[Node]:
     """A node in this process, with the ledger and its deriver."""
-    return open_node(
-        config, rooms=ALL_ROOMS, derivers=lambda *_: (ledger.Balances(),), clock=clock, root=root, on_open=on_open
-    )
+    return open_node(config, rooms=ALL_ROOMS, derivers=lambda *_: (ledger.Balances(),), clock=clock, root=root, on_open=on_open)
+
+
+async def looked(node: Node) -> None:
+    """Wait until the node has read the changelog at the time that its clock shows now."""
+    looks = node.following.looks
+    while node.following.looks < looks + 2:
+        await node.engine.changed(0.02)

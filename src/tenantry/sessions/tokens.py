@@ -4,7 +4,6 @@
 token is kept as claims, never as a verdict: expiry, audience, the sender's key, cuts and the lease are looked at on every use.
 """
 
-import hashlib
 from collections import OrderedDict
 
 import msgspec
@@ -118,7 +117,7 @@ class AccessTokens:
         self._clock = clock
         self._ids = ids
         self._use = Use(Purpose.ACCESS_TOKEN, issuer, PLATFORM)
-        self._kept: OrderedDict[bytes, Verified] = OrderedDict()
+        self._kept: OrderedDict[str, Verified] = OrderedDict()
 
     async def read_at(self, org: str) -> ReadAt:
         """Take the revisions before anything is read that a token will rest on: a cut after this ends the token.
@@ -167,13 +166,13 @@ class AccessTokens:
             Ended: something that it descends from was cut, or the deployment began another life.
             Stale: this node has not heard recently enough to know.
         """
-        digest = hashlib.sha256(token.encode("ascii", "replace")).digest()
-        verified = self._kept.get(digest)
+        verified = self._kept.get(token)
         if verified is None:
-            verified = await self._read(token)
-            self._keep(digest, verified)
+            verified = self._kept[token] = await self._read(token)
+            while len(self._kept) > KEPT_MAX:
+                self._kept.popitem(last=False)
         else:
-            self._kept.move_to_end(digest)
+            self._kept.move_to_end(token)
         self._check_time(verified)
         if verified.claims.aud != audience:
             raise WrongAudience
@@ -181,11 +180,6 @@ class AccessTokens:
         await self._cuts.check(verified.principal)
         self._check_time(verified)  # reading the organization's cuts may have taken a while
         return verified
-
-    def _keep(self, digest: bytes, verified: Verified) -> None:
-        self._kept[digest] = verified
-        while len(self._kept) > KEPT_MAX:
-            self._kept.popitem(last=False)
 
     def _check_time(self, verified: Verified) -> None:
         now_ms, claims = self._clock.now_ms(), verified.claims

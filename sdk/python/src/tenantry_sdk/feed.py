@@ -41,8 +41,8 @@ class Feed:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._clock = server.clock
-        self._cuts: dict[tuple[str, str], int] = {}
-        self._older: dict[tuple[str, str], int] = {}
+        self._cuts: dict[str, dict[str, int]] = {}
+        self._older: dict[str, dict[str, int]] = {}
         self._turned = self._clock.boottime()
         self._window_s = 0.0
         self._complete: float | None = None  # everything committed before this moment is known; boot time
@@ -90,11 +90,10 @@ class Feed:
             WrongOrganization: the feed does not tell of this organization.
             Stale: it is not known.
         """
-        if any(self._cut(org, branch) > lineage.rev for branch in lineage.path):
-            raise Ended
-        if any(self._cut(_PLATFORM, branch) > lineage.platform_rev for branch in lineage.platform_path):
-            raise Ended
-        if not self.holds() or org in self._withheld or _PLATFORM in self._withheld:
+        for known in (self._cuts, self._older):
+            _refuse_cut(known.get(org), lineage.path, lineage.rev)
+            _refuse_cut(known.get(_PLATFORM), lineage.platform_path, lineage.platform_rev)
+        if not self.holds() or (self._withheld and (org in self._withheld or _PLATFORM in self._withheld)):
             raise Stale
         if self._organization not in (None, org):
             raise WrongOrganization
@@ -185,11 +184,8 @@ class Feed:
         if now >= self._turned + self._window_s:
             self._older, self._cuts, self._turned = self._cuts, {}, now
         for cut in told:
-            branch = cut["org"], cut["id"]
-            self._cuts[branch] = max(cut["rev"], self._cuts.get(branch, 0))
-
-    def _cut(self, org: str, branch: str) -> int:
-        return max(self._cuts.get((org, branch), 0), self._older.get((org, branch), 0))
+            known = self._cuts.setdefault(cut["org"], {})
+            known[cut["id"]] = max(cut["rev"], known.get(cut["id"], 0))
 
     def _extend(self, complete: float) -> None:
         self._complete = complete if self._complete is None else max(complete, self._complete)
@@ -203,6 +199,14 @@ class Feed:
 
 
 _PLATFORM = "org_" + "0" * 26
+
+
+def _refuse_cut(cuts: dict[str, int] | None, path: tuple[str, ...], rev: int) -> None:
+    """Refuse a path of which something was cut after `rev`; most organizations have cut nothing lately."""
+    if cuts:
+        for branch in path:
+            if cuts.get(branch, 0) > rev:
+                raise Ended
 
 
 def _failed(reading: asyncio.Task[None]) -> bool:

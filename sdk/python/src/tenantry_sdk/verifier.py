@@ -6,7 +6,6 @@ looked at on every use.
         caller = await verifier.verify_request("GET", url, headers)
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ SKEW_S = 5
 
 ACTORS_MAX = 5
 _TYPES = ("at+jwt", "application/at+jwt")
+_BOUND = ("agent", "mcp_server", "job")
 _SUBJECTS = {"user": "user", "agent": "agent", "service": "service", "mcp": "mcp_server", "job": "job"}
 
 
@@ -49,9 +49,14 @@ class Verified:
     """The class of who acts: `user`, `agent`, `service`, `mcp_server`, `job`, or `entry` for an operator inside the organization."""
 
     client_id: str
+    audience: str
     scopes: frozenset[str]
+    issued_at: int
     expires_at: int
-    """Seconds since 1970."""
+    """Both in seconds since 1970."""
+
+    thumbprint: str | None
+    """The key that it is bound to."""
 
     claims: Mapping[str, Any]
     lineage: Lineage
@@ -97,7 +102,7 @@ class Verifier:
         self._audience = audience
         self._introspect = introspect
         self._proofs = Proofs(self._clock)
-        self._kept: OrderedDict[bytes, Verified] = OrderedDict()
+        self._kept: OrderedDict[str, Verified] = OrderedDict()
 
     async def __aenter__(self) -> Self:
         self.feed.start()
@@ -132,22 +137,21 @@ class Verifier:
             BadToken: it cannot be used (`Expired`, `WrongAudience`, `WrongSender`, `Ended` and `WrongOrganization` say more).
             Stale, Unreachable: it cannot be known now.
         """
-        digest = hashlib.sha256(token.encode("ascii", "replace")).digest()
-        verified = self._kept.get(digest)
+        verified = self._kept.get(token)
         if verified is None:
-            verified = await self._read(token)
-            self._keep(digest, verified)
+            verified = self._kept[token] = await self._read(token)
+            while len(self._kept) > KEPT_MAX:
+                self._kept.popitem(last=False)
         else:
-            self._kept.move_to_end(digest)
-        if verified.claims["aud"] != self._audience:
+            self._kept.move_to_end(token)
+        if verified.audience != self._audience:
             raise WrongAudience
         now = self._clock.now()
         if now >= verified.expires_at:
             raise Expired
-        if verified.claims["iat"] > now + SKEW_S:
+        if verified.issued_at > now + SKEW_S:
             raise BadToken("The access token is of a time that has not come yet.")
-        bound = verified.claims.get("cnf", {})
-        if bound.get("jkt") != thumbprint or "x5t#S256" in bound:
+        if verified.thumbprint != thumbprint:
             raise WrongSender
         try:
             self.feed.check(verified.organization, verified.lineage)
@@ -161,11 +165,6 @@ class Verifier:
         endpoint = await self.server.endpoint("introspection_endpoint")
         answer = await self.server.form(endpoint, {"token": token}, await self.server.own_headers())
         return answer.get("active") is True and answer.get("iss", self.server.issuer) == self.server.issuer
-
-    def _keep(self, digest: bytes, verified: Verified) -> None:
-        self._kept[digest] = verified
-        while len(self._kept) > KEPT_MAX:
-            self._kept.popitem(last=False)
 
     async def _read(self, token: str) -> Verified:
         """The claims of a token whose signature holds."""
@@ -198,9 +197,9 @@ def _verified(claims: Mapping[str, Any]) -> Verified:
     """
     match claims:
         case {
-            "aud": str(),
+            "aud": str(audience),
             "exp": int(expires_at),
-            "iat": int(),
+            "iat": int(issued_at),
             "jti": str(),
             "client_id": str(client_id),
             "sub": str(subject),
@@ -214,14 +213,36 @@ def _verified(claims: Mapping[str, Any]) -> Verified:
     entered = any(branch.startswith("entry_") for branch in lineage.path)
     identity = "entry" if entered else _SUBJECTS.get(chain[0].partition("_")[0], "")
     scope = claims.get("scope", "")
-    bound = claims.get("cnf", {})
-    if not identity or not isinstance(scope, str) or not isinstance(bound, dict):
+    thumbprint = _bound(claims.get("cnf"))
+    if not identity or not isinstance(scope, str):
         raise NotJose("no claims of an access token")
-    if identity in ("agent", "mcp_server", "job") and not bound:
+    if identity in _BOUND and thumbprint is None:
         raise NotJose("a token that must be bound")
     return Verified(
-        subject, chain, organization, identity, client_id, frozenset(scope.split()), expires_at, claims, lineage
+        subject=subject,
+        chain=chain,
+        organization=organization,
+        identity=identity,
+        client_id=client_id,
+        audience=audience,
+        scopes=frozenset(scope.split()),
+        issued_at=issued_at,
+        expires_at=expires_at,
+        thumbprint=thumbprint,
+        claims=claims,
+        lineage=lineage,
     )
+
+
+def _bound(confirmation: object) -> str | None:
+    """The thumbprint of the key that a token is bound to (RFC 9449, 6.1). One that is bound to a certificate cannot be used here."""
+    match confirmation:
+        case None:
+            return None
+        case {"jkt": str(thumbprint), **others} if not others:
+            return thumbprint
+        case _:
+            raise NotJose("a token that is bound in another way")
 
 
 def _actors(act: object, most: int = ACTORS_MAX) -> tuple[str, ...]:
