@@ -66,13 +66,17 @@ async def erase(journal: Journal, scope: TenantScope, actor: Principal) -> None:
 
 
 async def erase_user(journal: Journal, scope: TenantScope, actor: Principal, user_id: str) -> int:
-    """Erase what the log holds of a removed user beside its leaves; gives how many leaves had some.
+    """Remove a user for good, and erase what the log holds of it beside its leaves; gives how many leaves name it.
+
+    Doing it again does what a crash left.
 
     Raises:
-        Conflict: the user is still there.
+        NotFound: there never was such a user.
+        LastOwner: it is the organization's last active owner.
     """
-    if await journal.reads(scope).all(users.USER, id=user_id):
-        raise Conflict("Remove the user first.")
+    known = await journal.reads(scope).one(parties.PARTY, id=user_id)
+    if known.status != parties.REMOVED:
+        await journal.run(scope, actor, users.remove, user_id)
     return await erase_person(journal, scope, actor, user_id)
 
 
