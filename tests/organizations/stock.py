@@ -53,7 +53,9 @@ async def stocked(tenant: Tenant) -> dict[str, str]:
     made["service_id"] = await tenant.service()
     made["group_id"] = await tenant.group("", made["user_id"])
     made["blueprint_id"] = await tenant.blueprint()
-    made["agent_id"] = await tenant.agent(tenant.owner, made["user_id"], delegators=(made["user_id"],))
+    made["agent_id"] = await tenant.agent(
+        tenant.owner, made["user_id"], blueprint_id=made["blueprint_id"], delegators=(made["user_id"],)
+    )
     now, later = tenant.now, tenant.now + HOUR_MS
     async with tenant.begin(with_platform=True) as w:
         domains.claim(w, made["domain_id"], "acme.example", now)

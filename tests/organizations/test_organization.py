@@ -1,23 +1,28 @@
 """An organization: how it begins, is suspended, keeps an owner, and ends."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tenantry.access.system import LastOwner
+from tenantry.app.config import Config
 from tenantry.app.node import Node
 from tenantry.audit.verify import verify_export
 from tenantry.core import scopes
-from tenantry.core.errors import Conflict, Invalid, NoOrganization
+from tenantry.core.errors import Conflict, Invalid, NoOrganization, NotFound
 from tenantry.core.principal import SYSTEM
 from tenantry.journal import Destruction
 from tenantry.journal.schema import LEAF_ROWS
 from tenantry.keys.keyring import KeysDestroyed
-from tenantry.organizations import domains, doors, lifecycle, organization, parties, roles, users
+from tenantry.organizations import domains, doors, entries, groups, lifecycle, organization, parties, roles, users
 from tenantry.organizations.doors import DoorKind
 from tenantry.organizations.organization import OrganizationGone
 from tenantry.organizations.parties import PartyKind
+from tests.organizations.stock import OPERATOR
 from tests.organizations.tenants import Tenant, begun
+from tests.stand.deadlocks import deadlocks
+from tests.stand.nodes import node_of
 
 
 async def platform_told(node: Node) -> list[str]:
@@ -137,6 +142,24 @@ async def test_what_a_backup_brings_back_of_an_erased_person_goes_again(acme: Te
     assert not any(b"anne@" in data for data in await personal(acme))
 
 
+async def test_a_user_is_erased_from_record_and_log_and_the_log_still_verifies(acme: Tenant, tmp_path: Path) -> None:
+    anne = await acme.user()
+    await acme.run(users.change, anne, None, "Anne B.")
+    assert any(b"anne@" in data for data in await personal(acme))
+    with pytest.raises(Conflict):
+        await lifecycle.erase_user(acme.node.journal, acme.scope, SYSTEM, anne)
+    await acme.run(users.remove, anne)
+    for _ in range(2):
+        await lifecycle.erase_user(acme.node.journal, acme.scope, SYSTEM, anne)
+    assert not any(b"anne@" in data or b"Anne B." in data for data in await personal(acme))
+    assert await acme.reads.all(users.USER, id=anne) == []
+    with pytest.raises(NotFound):
+        await lifecycle.erase_user(acme.node.journal, acme.scope, SYSTEM, acme.new("user"))
+    await acme.ledger.checkpointed()
+    await acme.ledger.export(tmp_path / "log")
+    assert verify_export(tmp_path / "log").size > 0
+
+
 async def test_ten_05_an_id_never_comes_back(acme: Tenant, globex: Tenant) -> None:
     """TEN-05: an id that was removed is nobody's ever after, here and in another organization; the same person is another."""
     anne = await acme.user()
@@ -162,6 +185,47 @@ async def test_the_last_owner_is_neither_deactivated_nor_removed_nor_deprived(ac
     await acme.run(users.deactivate, acme.owner)
     with pytest.raises(LastOwner):
         await acme.run(users.deactivate, second)
+
+
+async def test_two_owners_who_deactivate_each_other_leave_one(acme: Tenant, rounds: int) -> None:
+    owner = acme.owner
+    for _ in range(rounds):
+        second = await acme.user()
+        async with acme.begin() as w:
+            roles.give(w, "owner", second)
+        outcomes = await asyncio.gather(
+            *(acme.run(users.deactivate, one) for one in (owner, second)), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes if outcome] == [LastOwner]
+        owner = next(one for one, outcome in zip((owner, second), outcomes, strict=True) if outcome)
+
+
+async def test_sets_of_a_tenant_and_the_platform_never_wait_for_each_other_in_a_circle(fresh: Config) -> None:
+    async with node_of(fresh) as node:
+        for _ in range(3):
+            tenant = await begun(node, "acme")
+            owner, another = tenant.owner, await tenant.user()
+            async with tenant.begin() as w:
+                roles.give(w, "owner", another)
+            group = await tenant.group("team", another)
+            outcomes = await asyncio.gather(
+                *(enter(tenant) for _ in range(4)),
+                *(tenant.run(users.change, another, None, f"Name {number}") for number in range(2)),
+                *(tenant.run(groups.rename, group, f"team {number}") for number in range(2)),
+                tenant.run(users.remove, another),
+                tenant.run(users.deactivate, owner),
+                delete(tenant),
+                return_exceptions=True,
+            )
+            refused = {type(outcome) for outcome in outcomes if outcome}
+            assert refused <= {Conflict, LastOwner, NotFound, OrganizationGone}
+    assert deadlocks(fresh) == 0
+
+
+async def enter(tenant: Tenant) -> None:
+    async with tenant.begin(OPERATOR, with_platform=True) as w:
+        now = tenant.now
+        entries.enter(w, tenant.new("entry"), OPERATOR, "A ticket.", now_ms=now, ends_at_ms=now + 60_000)
 
 
 async def test_an_owner_who_lost_access_does_not_count(acme: Tenant) -> None:

@@ -229,6 +229,28 @@ async def test_an_invitation_that_expired_was_withdrawn_or_lost_its_giver_is_clo
         await acme.run(invitations.withdraw, withdrawn.id)
 
 
+async def test_an_invitation_to_a_role_is_closed_once_its_giver_may_not_give_it(acme: Tenant) -> None:
+    giver = await acme.user()
+    async with acme.begin() as w:
+        roles.give(w, "owner", giver)
+    found = []
+    for role in ("admin", "admin", ""):
+        async with acme.begin() as w:
+            times = {"now_ms": acme.now, "ends_at_ms": acme.now + HOUR_MS}
+            secret = invitations.invite(w, acme.new("invitation"), giver, "bob@acme.example", role, **times)
+        found.append(await invitations.named_by(acme.reads, secret))
+
+    async def accept(invitation: invitations.Invitation) -> None:
+        async with acme.begin() as w:
+            invitations.accept(w, invitation, acme.new("user"), "Bob", acme.now, Known())
+
+    await accept(found[0])
+    await acme.run(roles.take, "owner", giver)
+    with pytest.raises(NotOpen):
+        await accept(found[1])
+    await accept(found[2])
+
+
 async def test_two_who_hold_one_invitation_become_one_user(acme: Tenant, rounds: int) -> None:
     for _ in range(rounds):
         async with acme.begin() as w:

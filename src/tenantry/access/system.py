@@ -14,10 +14,9 @@ from tenantry.access.plan import Plan, compile_model
 from tenantry.access.schema import ADD_TUPLES, DELETE_TUPLES, KEEP_OWNER, NOTE_CHANGES
 from tenantry.access.tuples import TupleKey
 from tenantry.access.writing import rows_json
-from tenantry.core.errors import Denied, NoOrganization
+from tenantry.core.errors import Denied
 from tenantry.core.ids import ALPHABET, LENGTH
 from tenantry.journal import Event, Target, WriteSet
-from tenantry.journal.schema import LOCK_HEAD
 
 SYSTEM_STORE = "store_" + "0" * LENGTH
 """Every organization has it, without a row."""
@@ -88,12 +87,10 @@ def unrelate(w: WriteSet, object_: str, relation: str, subject: str) -> None:
         InvalidTuple: the shipped model does not admit such a tuple.
         LastOwner: the organization would be left without an owner; nothing of the set is written.
     """
-    owns = (object_, relation) == (f"organization:{w.org}", "owner")
-    if owns:
-        w.lock(LOCK_HEAD, NoOrganization)  # two who take each other's must not both find the other's still there
     _write(w, TupleKey(subject, relation, object_), added=False)
-    if owns:
-        w.write(KEEP_OWNER, LastOwner, store=SYSTEM_STORE)
+    if (object_, relation) == (f"organization:{w.org}", "owner"):
+        # Under the organization's lock: two who take each other's must not both find the other's still there.
+        w.write_settled(KEEP_OWNER, LastOwner, store=SYSTEM_STORE)
 
 
 def give_role(w: WriteSet, object_: str, role: str, subject: str) -> None:

@@ -42,15 +42,16 @@ class WriteSet:
         """
         self._add(self.steps, statement, otherwise, args)
 
-    def write_settled(self, statement: Statement, **args: Any) -> None:
+    def write_settled(self, statement: Statement, otherwise: Refusal | None = None, **args: Any) -> None:
         """Run a registered statement when the set's revision is taken: it finds it as the greatest of the changelog.
 
-        The organization's lock is held meanwhile, so this is for what must know the revision, and is quick.
+        The organization's lock is held meanwhile, so this is for what must know the revision, or must see all that any other set did
+        before it decides, and is quick. `otherwise` is the refusal of the whole set.
 
         Raises:
             Misuse, Invalid, TooLarge: as `write` does.
         """
-        self._add(self.settled, statement, None, args)
+        self._add(self.settled, statement, otherwise, args)
 
     def lock(self, statement: Statement, otherwise: Refusal, **args: Any) -> None:
         """Lock a row first, where two must not decide at once. The statement is a `SELECT … FOR UPDATE` (plain on SQLite)."""

@@ -206,8 +206,7 @@ class Keyring:
 
         It never gets others, so that no version ever names two keys, and no node goes on with one that it still holds.
         """
-        w.lock(LOCK_HEAD, NotFound)  # first: a key that is being made is there when its turn to be deleted comes
-        w.write(SHRED)
+        w.write_settled(SHRED)  # under the organization's lock: a key that is being made is there when its turn comes
         w.destroy(w.org)
         w.record(DataKeysDestroyed(w.org))
         self._unwrapped.forget(w.org)

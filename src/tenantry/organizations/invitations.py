@@ -156,16 +156,17 @@ async def named_by(reads: Reads, secret: Secret) -> Invitation:
 
 
 def accept(w: WriteSet, invitation: Invitation, user_id: str, display_name: str, now_ms: int, known: Known) -> None:
-    """Whoever holds the secret becomes a user, once. It gets the role it was invited to, if any.
+    """Whoever holds the secret becomes a user, once. It gets the role it was invited to, if whoever invited may still give it.
 
     Raises, when the set is sent:
-        NotOpen: it was spent or withdrawn, it has expired, or its giver is not active.
+        NotOpen: it was spent or withdrawn, it has expired, or its giver is not active, or for one with a role an owner no more.
         AlreadyUser: the account, or the connection's subject, is a user here.
     """
     users.add(w, user_id, Profile(invitation.email, display_name), now_ms, known)
     w.write(SPEND, NotOpen, id=invitation.id, user_id=user_id, now=now_ms)
     w.record(InvitationAccepted(invitation.id, user_id))
     if invitation.role:
+        roles.refuse_unless_owner(w, invitation.inviter_id, NotOpen)
         roles.give(w, invitation.role, user_id)
 
 

@@ -8,11 +8,11 @@ of it once more. The log itself stays, and every proof of it.
 
 from tenantry.audit.log import erase_again, erase_person
 from tenantry.core import scopes
-from tenantry.core.errors import Conflict, NoOrganization, NotFound
+from tenantry.core.errors import Conflict, NotFound
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.core.scopes import TenantScope
 from tenantry.journal import Destruction, Journal, Reads, WriteSet
-from tenantry.journal.schema import ERASE, LEAF_ROWS, LOCK_HEAD
+from tenantry.journal.schema import ERASE, LEAF_ROWS
 from tenantry.keys.keyring import Keyring
 from tenantry.organizations import doors, groups, invitations, organization, parties, roles, users
 from tenantry.organizations.organization import DELETED, SET_ORGANIZATION, OrganizationDeleted
@@ -42,8 +42,6 @@ async def kill(w: WriteSet, reads: Reads, keyring: Keyring, reason: str) -> None
         OrganizationGone: it was deleted before.
     """
     known = await organization.kept(reads)
-    if w.platform is not None:
-        w.platform.lock(LOCK_HEAD, NoOrganization)  # before the tenant's, which destroying the keys takes first
     keyring.destroy(w)
     w.write(SET_ORGANIZATION, Conflict, name=known.name, status=DELETED, version=known.version)
     w.write(doors.CLOSE_ALL_DOORS)
@@ -66,12 +64,13 @@ async def erase(journal: Journal, scope: TenantScope, actor: Principal) -> None:
 
 
 async def erase_user(journal: Journal, scope: TenantScope, actor: Principal, user_id: str) -> int:
-    """Erase what the log holds of a removed user beside its leaves; gives how many leaves had some.
+    """Erase what the log holds of a removed user beside its leaves; gives how many leaves name it. Again, it erases what is left.
 
     Raises:
-        Conflict: the user is still there.
+        NotFound: there never was such a user.
+        Conflict: it has not been removed.
     """
-    if await journal.reads(scope).all(users.USER, id=user_id):
+    if (await journal.reads(scope).one(parties.PARTY, id=user_id)).status != parties.REMOVED:
         raise Conflict("Remove the user first.")
     return await erase_person(journal, scope, actor, user_id)
 

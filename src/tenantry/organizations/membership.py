@@ -14,7 +14,7 @@ class Memberships:
 
     type = "group"
     relation = "member"
-    prefix = "group_"
+    prefix = "group"
 
     async def load(self, reads: Reads) -> AsyncIterator[list[TupleKey]]:
         """Every membership of the organization."""

@@ -13,9 +13,8 @@ import msgspec
 
 from tenantry.access.schema import TUPLES
 from tenantry.access.system import SYSTEM_STORE, LastOwner
-from tenantry.core.errors import Conflict, Invalid, NoOrganization, NotFound
+from tenantry.core.errors import Conflict, Invalid, NotFound
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
-from tenantry.journal.schema import LOCK_HEAD
 from tenantry.organizations.part import Part
 from tenantry.store import Dialects, Kind, Read, Statement, Table
 
@@ -240,8 +239,8 @@ async def remove(w: WriteSet, reads: Reads, kind: PartyKind, party_id: str) -> N
 
 def keep_active_owner(w: WriteSet) -> None:
     """Refuse what `w` does if the organization has no active owner after it: no one could repair anything (invariant 7)."""
-    w.lock(LOCK_HEAD, NoOrganization)  # two who remove each other must not both find the other still there
-    w.write(KEEP_ACTIVE_OWNER, LastOwner, store=SYSTEM_STORE)
+    # Under the organization's lock: two who remove each other must not both find the other still there.
+    w.write_settled(KEEP_ACTIVE_OWNER, LastOwner, store=SYSTEM_STORE)
 
 
 async def _keep_owner(w: WriteSet, reads: Reads, leaving: Party) -> None:

@@ -4,16 +4,26 @@ What a role allows is the engine's to decide, over the shipped model.
 """
 
 from tenantry.access import system
-from tenantry.access.schema import TUPLES_OF_OBJECT
+from tenantry.access.schema import TUPLES, TUPLES_OF_OBJECT
 from tenantry.access.system import SYSTEM_STORE
-from tenantry.core.errors import NotFound
+from tenantry.core.errors import NotFound, TenantryError
 from tenantry.journal import Reads, WriteSet
 from tenantry.organizations import parties
-from tenantry.organizations.part import PAGE_MAX
+from tenantry.organizations.part import PAGE_MAX, Part
 from tenantry.organizations.parties import PartyKind
+from tenantry.store import Statement
 
 OWNER = "owner"
 _FROM_THE_FIRST = {"after_type": "", "after_id": "", "after_relation": "", "after_subject": ""}
+
+IS_OWNER = Statement(
+    "organizations_is_owner",
+    TUPLES,
+    "SELECT 1 FROM access_tuples t WHERE t.org = :org AND t.store = :store AND t.type = 'organization' AND t.id = :org "
+    "AND t.relation = 'owner' AND t.subject = :subject",
+    {"store": str, "subject": str},
+)
+PART = Part(tables=(), statements=(IS_OWNER,), reads=(), ddl="")
 
 _HOLDERS = {
     "user": (PartyKind.USER, "user:{}"),
@@ -64,6 +74,11 @@ async def take(w: WriteSet, reads: Reads, role: str, holder_id: str) -> None:
     system.take_role(w, f"organization:{w.org}", role, subject_of(holder_id))
     if role == OWNER:
         parties.keep_active_owner(w)
+
+
+def refuse_unless_owner(w: WriteSet, holder_id: str, otherwise: type[TenantryError]) -> None:
+    """Refuse what `w` does unless this one is an owner of the organization when it is written: owners alone give roles."""
+    w.write(IS_OWNER, otherwise, store=SYSTEM_STORE, subject=subject_of(holder_id))
 
 
 async def take_all(w: WriteSet, reads: Reads, holder_id: str) -> None:

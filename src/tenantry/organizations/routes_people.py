@@ -188,8 +188,9 @@ def _user_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
 
     @route("DELETE", "/v1/users/{user_id}", MANAGE_USERS, status=204)
     async def remove_user(call: Call, user_id: UserId) -> None:
-        """Remove a user for good, and erase the personal data that record and log hold."""
-        await call.run(users.remove, user_id)
+        """Remove a user for good, and erase the personal data that record and log hold. Again, it erases what is left."""
+        if (await call.reads.one(parties.PARTY, id=user_id)).status != parties.REMOVED:
+            await call.run(users.remove, user_id)
         await lifecycle.erase_user(call.journal, call.scope, call.principal, user_id)
 
     return (list_users, add_user, get_user, change_user, deactivate_user, reactivate_user, remove_user)

@@ -19,6 +19,7 @@ from tenantry.organizations import (
     organization,
     parties,
     resources,
+    roles,
     services,
     standing,
     ties,
@@ -48,6 +49,7 @@ PARTS = (
     keys.PART,
     entries.PART,
     standing.PART,
+    roles.PART,
 )
 
 SCHEMA = Schema(
