@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tenantry.access.batch import Item, check_all
 from tenantry.access.check import check
 from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import ConditionFailed, InvalidModel
@@ -18,6 +19,7 @@ from tenantry.access.expand import expand
 from tenantry.access.explain import explain
 from tenantry.access.graph import Graph, Names
 from tenantry.access.language import parse
+from tenantry.access.limits import BATCH_MAX_CHECKS
 from tenantry.access.lists import list_objects, list_users
 from tenantry.access.model import (
     Computed,
@@ -190,6 +192,21 @@ def test_a_check_says_yes_exactly_where_the_naive_evaluator_does(case: Case) -> 
                 assert answer is None or (answer is False and case.excludes), key
             else:
                 assert answer is holds[node], key
+
+
+@given(cases())
+def test_acc_04_a_batch_answers_as_its_checks_one_by_one(case: Case) -> None:
+    """ACC-04: whatever is asked beside it, in whatever order, with and without contextual tuples and context."""
+    users, nodes = askers(case), case.world.nodes()
+    keys = [TupleKey(user, node.partition("#")[2], node.partition("#")[0]) for node in nodes for user in users]
+    sent = ((case.contextual, case.context), ((), {}))
+    items = [Item(f"{n}", key, *sent[n % 2]) for n, key in enumerate(keys)]
+    for start in range(0, len(items), BATCH_MAX_CHECKS):
+        answers = check_all(case.plan, case.graph, items[start : start + BATCH_MAX_CHECKS])
+        for item in items[start : start + BATCH_MAX_CHECKS]:
+            answer = answers[item.correlation_id]
+            alone = attempt(lambda i=item: check(case.plan, case.graph, i.key, i.contextual, i.context))
+            assert (None if isinstance(answer, ConditionFailed) else answer) is alone
 
 
 @given(cases())
