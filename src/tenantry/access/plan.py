@@ -125,11 +125,13 @@ class Plan:
 
     def climb(self, kind: int) -> dict[int, Rung]:
         """By kind, every relation that having `kind` may depend on, and what having one of them leads to."""
-        if kind not in self._climbs:
-            if len(self._climbs) == _CLIMBS_KEPT:
+        known = self._climbs.get(kind)
+        if known is None:
+            known = _climb(kind, self.rules)
+            if len(self._climbs) >= _CLIMBS_KEPT:
                 self._climbs.clear()
-            self._climbs[kind] = _climb(kind, self.rules)
-        return self._climbs[kind]
+            self._climbs[kind] = known
+        return known
 
 
 def _climb(kind: int, rules: Mapping[int, Rule]) -> dict[int, Rung]:
