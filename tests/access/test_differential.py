@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple, TypeVar
 
+import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -291,6 +292,19 @@ def test_an_explanation_agrees_with_the_check_and_what_it_misses_suffices(case: 
             for missing in explained.missing:
                 assert not {*missing} & {*case.world.tuples}
                 assert check(case.plan, case.graph, key, (*case.contextual, *missing), case.context)
+
+
+@given(cases(), st.sets(st.sampled_from((*USERS, *OBJECTS))))
+def test_acc_20_an_explanation_names_nothing_hidden_and_says_the_same(case: Case, hidden: set[str]) -> None:
+    """ACC-20: whatever is hidden, the verdict stays and no hidden object is named."""
+    for user, node in product(USERS, case.world.nodes()):
+        key = TupleKey(user, node.partition("#")[2], node.partition("#")[0])
+        whole = explain(case.plan, case.graph, key, case.contextual, case.context)
+        cut = explain(case.plan, case.graph, key, case.contextual, case.context, lambda object_: object_ not in hidden)
+        assert (cut.allowed, cut.outcome, cut.tried.outcome) == (whole.allowed, whole.outcome, whole.tried.outcome)
+        text = msgspec.json.encode(cut).decode()
+        assert [name for name in hidden - {user, key.object} if name in text] == []
+        assert {*cut.decided} <= {*whole.decided}
 
 
 @given(cases())
