@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tenantry.access.schema import SCHEMA as ACCESS
 from tenantry.app.checkpoints import CheckpointKeys
 from tenantry.app.config import Config
 from tenantry.app.health import Health, health_of
@@ -43,7 +44,7 @@ from tenantry.keys.root import RootKey
 from tenantry.keys.schema import SCHEMA as KEYS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 

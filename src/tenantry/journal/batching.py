@@ -44,6 +44,7 @@ class _Shared:
         if (
             parts != [w]
             or w.locks
+            or w.settled
             or w.expected is not None
             or w.opens
             or w.destroyed

@@ -38,6 +38,7 @@ def compose(w: WriteSet, actor: Principal, origin: Origin, at_ms: int, *, dialec
             steps += settled(part, Setting(part.org, actor, at_ms, origin, counterpart))
     steps += _guards(actor)
     for part in parts:
+        steps += part.settled
         steps += [Step(part.org, schema.CUT, {"id": branch}) for branch in part.cuts]
         steps += [Step(part.org, schema.DESTROY, {"subject": subject, "at": at_ms}) for subject in part.destroyed]
     if dialect == "postgres" and role == "app" and SHARED.takes(w, parts):

@@ -19,6 +19,7 @@ class WriteSet:
     def __init__(self, org: str, platform: "WriteSet | None" = None) -> None:
         self.org = org
         self.steps: list[Step] = []
+        self.settled: list[Step] = []
         self.kinds: list[Kind] = []
         self.locks: list[Step] = []
         self.events: list[Event] = []
@@ -39,12 +40,17 @@ class WriteSet:
             TooLarge: a value passes `VALUE_MAX`, or the set `SET_MAX_STATEMENTS`; do it as one set-based statement or as a job of many
                 sets.
         """
-        self._check(statement, args)
-        if len(self.steps) >= SET_MAX_STATEMENTS:
-            raise TooLarge(f"One change writes at most {SET_MAX_STATEMENTS} rows by themselves.")
-        self.steps.append(Step(self.org, statement, args, otherwise))
-        if statement.table.kind not in self.kinds:
-            self.kinds.append(statement.table.kind)
+        self._add(self.steps, statement, otherwise, args)
+
+    def write_settled(self, statement: Statement, **args: Any) -> None:
+        """Run a registered statement when the set's revision is taken: it finds it as the greatest of the changelog.
+
+        The organization's lock is held meanwhile, so this is for what must know the revision, and is quick.
+
+        Raises:
+            Misuse, Invalid, TooLarge: as `write` does.
+        """
+        self._add(self.settled, statement, None, args)
 
     def lock(self, statement: Statement, otherwise: Refusal, **args: Any) -> None:
         """Lock a row first, where two must not decide at once. The statement is a `SELECT … FOR UPDATE` (plain on SQLite)."""
@@ -94,7 +100,9 @@ class WriteSet:
 
     def is_empty(self) -> bool:
         """Whether there is nothing to send."""
-        return not (self.steps or self.events or self.cuts or self.opens or self.destroyed or self.locks)
+        return not (
+            self.steps or self.events or self.cuts or self.opens or self.destroyed or self.locks or self.settled
+        )
 
     def refuse_silent(self) -> None:
         """No silent write (invariant 2).
@@ -121,7 +129,16 @@ class WriteSet:
 
     def _tables(self, kind: Kind) -> str:
         """The tables of a kind that the set writes."""
-        return ", ".join(sorted({s.statement.table.name for s in self.steps if s.statement.table.kind is kind}))
+        tables = [step.statement.table for step in (*self.steps, *self.settled)]
+        return ", ".join(sorted({table.name for table in tables if table.kind is kind}))
+
+    def _add(self, to: list[Step], statement: Statement, otherwise: Refusal | None, args: dict[str, Any]) -> None:
+        self._check(statement, args)
+        if len(self.steps) + len(self.settled) >= SET_MAX_STATEMENTS:
+            raise TooLarge(f"One change writes at most {SET_MAX_STATEMENTS} rows by themselves.")
+        to.append(Step(self.org, statement, args, otherwise))
+        if statement.table.kind not in self.kinds:
+            self.kinds.append(statement.table.kind)
 
     def _check(self, statement: Statement, args: dict[str, Any]) -> None:
         if args.keys() != statement.args.keys():
