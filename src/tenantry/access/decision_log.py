@@ -1,0 +1,131 @@
+"""What was decided: who asked what in which store, at which revision and model, and what was answered. Searchable, not chained.
+
+Answers do not wait for it: rows are written in batches every quarter of a second, so that a node that dies loses at most a second of them.
+While they cannot be written nothing more is decided.
+"""
+
+import asyncio
+import itertools
+from collections import deque
+
+import msgspec
+
+from tenantry.access.schema import DECISIONS_OF, LOG_DECISIONS, DecisionRow
+from tenantry.core import scopes
+from tenantry.core.clock import Clock
+from tenantry.core.errors import NotFound, TenantryError, Unavailable
+from tenantry.core.ids import IdSource
+from tenantry.core.principal import SYSTEM
+from tenantry.core.tasks import end
+from tenantry.journal import Journal, Reads
+
+FLUSH_S = 0.25
+LOSS_MS = 1_000
+"""How much of the log a node may lose when it dies: past it, nothing is decided until what waits is written."""
+
+WAITING_MAX = 50_000
+"""Rows that wait on one node."""
+
+ROWS_A_SET = 400
+"""Each is at most 2 KiB, and a value of a set at most 1 MiB."""
+
+FOREVER_MS = 2**62
+
+
+class Search(msgspec.Struct, frozen=True):
+    """Which decisions; what is empty does not matter. `since` and `until` are milliseconds since 1970, the second exclusive."""
+
+    store: str = ""
+    subject: str = ""
+    relation: str = ""
+    object: str = ""
+    allowed: bool | None = None
+    since: int = 0
+    until: int = FOREVER_MS
+
+
+class DecisionLog:
+    """A node's part of the log. Owned by the event loop."""
+
+    def __init__(self, journal: Journal, clock: Clock, ids: IdSource) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._ids = ids
+        self._waiting: dict[str, deque[tuple[object, ...]]] = {}
+        self._count = 0
+        self._since: float | None = None
+        self._flushing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def check(self) -> None:
+        """Refuse while what was decided cannot be written. Ask before deciding.
+
+        Raises:
+            Unavailable: too much waits, or for too long.
+        """
+        late = self._since is not None and (self._clock.boottime() - self._since) * 1000 > LOSS_MS
+        if late or self._count >= WAITING_MAX:
+            raise Unavailable("The decision log cannot be written.", hint="Ask again in a second.")
+
+    def note(self, org: str, *decided: object) -> None:
+        """Remember one decision: the columns of a `DecisionRow` after its time."""
+        row = (self._ids.new("decision"), self._clock.now_ms(), *decided)
+        self._waiting.setdefault(org, deque()).append(row)
+        self._count += 1
+        if self._since is None:
+            self._since = self._clock.boottime()
+
+    def start(self) -> None:
+        """Write what is noted, every `FLUSH_S`."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Write what waits, and stop."""
+        if self._task is not None:
+            await end(self._task)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Write what waits now. What cannot be written goes on waiting."""
+        async with self._flushing:
+            began = self._clock.boottime()
+            if all(await asyncio.gather(*(self._flush(org) for org in list(self._waiting)))):
+                self._since = began if self._count else None
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self.flush()
+
+    async def _flush(self, org: str) -> bool:
+        rows = self._waiting[org]
+        while rows:
+            batch = list(itertools.islice(rows, ROWS_A_SET))
+            try:
+                async with self._journal.begin(scopes.of_job(org), SYSTEM) as w:
+                    w.write(LOG_DECISIONS, id=batch[0][0], rows=msgspec.json.encode(batch).decode())
+            except NotFound:
+                pass  # the organization is gone, and with it whoever could read of it
+            except TenantryError:
+                return False
+            for _ in batch:
+                rows.popleft()
+            self._count -= len(batch)
+        del self._waiting[org]
+        return True
+
+
+async def search(reads: Reads, wanted: Search, before: str, most: int) -> list[DecisionRow]:
+    """Decisions of the organization, the newest first, from the one before the id `before` on (empty: from the newest)."""
+    return await reads.all(
+        DECISIONS_OF,
+        before=before,
+        since=wanted.since,
+        until=wanted.until,
+        store=wanted.store,
+        subject=wanted.subject,
+        object=wanted.object,
+        relation=wanted.relation,
+        allowed=-1 if wanted.allowed is None else int(wanted.allowed),
+        most=most,
+    )

@@ -1,0 +1,194 @@
+"""Stores and the models they are pinned to: what is recorded when they come, move and go.
+
+A store is one organization's tuples in one application. Its models belong to the application's owner; a store that the interface makes has
+an application of its own behind it, and is its own owner. A model's versions never change: a store is moved to another, or stays.
+"""
+
+import msgspec
+
+from tenantry.access.errors import AccessError
+from tenantry.access.model import Model
+from tenantry.access.schema import (
+    ADD_MODEL,
+    ADD_STORE,
+    ASSERTIONS_OF,
+    MODEL,
+    PIN_MODEL,
+    REMOVE_STORE,
+    SET_ASSERTIONS,
+    STORE,
+    ModelRow,
+    Store,
+)
+from tenantry.access.system import SYSTEM_APPLICATION, SYSTEM_STORE, relate, system_model
+from tenantry.access.wire import encode_model
+from tenantry.core import scopes
+from tenantry.core.errors import Denied, NotFound
+from tenantry.core.ids import PLATFORM, IdSource
+from tenantry.journal import Event, Journal, Reads, Target, Text, WriteSet
+
+
+class StoreMade(Event, tag="access.store_made", frozen=True):
+    """A store was made, in which an organization keeps its tuples of an application."""
+
+    store: Target
+    application: Target
+    name: Text
+
+
+class StoreRemoved(Event, tag="access.store_removed", frozen=True):
+    """A store was removed: nothing is decided by it any more."""
+
+    store: Target
+    application: Target
+
+
+class ModelWritten(Event, tag="access.model_written", frozen=True):
+    """A version of an application's model was written."""
+
+    model: Target
+    application: Target
+
+
+class ModelPinned(Event, tag="access.model_pinned", frozen=True):
+    """A store is decided by this version from now on."""
+
+    store: Target
+    model: Target
+
+
+class AssertionsWritten(Event, tag="access.assertions_written", frozen=True):
+    """What a model is held to in a store was replaced."""
+
+    store: Target
+    model: Target
+    count: int
+
+
+class StoreNotFound(NotFound):
+    """The organization has no such store."""
+
+    code = "store_id_not_found"
+    sentence = "Store ID not found"
+
+
+class ModelNotFound(AccessError):
+    """The application has no such version of its model."""
+
+    code = "authorization_model_not_found"
+    number = 2001
+
+
+class NoModel(AccessError):
+    """The store has no model yet."""
+
+    code = "latest_authorization_model_not_found"
+    number = 2020
+
+
+class NotYours(Denied):
+    """The store's application belongs to another organization, which alone writes its model and moves the store."""
+
+    code = "forbidden"
+    sentence = "Only the application's owner writes its model and says which version a store has."
+
+
+async def store_of(reads: Reads, store: str) -> Store:
+    """A store of the organization; the system store is everybody's.
+
+    Raises:
+        StoreNotFound: it has no such store, or has it no more.
+    """
+    if store == SYSTEM_STORE:
+        return Store(SYSTEM_STORE, PLATFORM, SYSTEM_APPLICATION, "tenantry", system_model(), 0, 0)
+    return await reads.one(STORE, StoreNotFound, id=store)
+
+
+async def model_of(journal: Journal, store: Store, model: str) -> ModelRow:
+    """A version of the model of a store's application, in its owner's keeping.
+
+    Raises:
+        ModelNotFound: the application has no such version.
+    """
+    rows = await journal.reads(scopes.of_job(store.owner)).all(MODEL, application=store.application, id=model)
+    if not rows:
+        raise ModelNotFound(f"Authorization Model '{model[-26:]}' not found")
+    return rows[0]
+
+
+def make_store(w: WriteSet, ids: IdSource, name: str, at_ms: int) -> Store:
+    """Make a store with an application of its own, and the organization its manager."""
+    store = Store(ids.new("store"), w.org, ids.new("app"), name, "", at_ms, at_ms)
+    _add_store(w, store)
+    return store
+
+
+def make_store_in(w: WriteSet, ids: IdSource, owner: str, application: str, model: str, name: str, at_ms: int) -> Store:
+    """Make the organization's store in an application of `owner`, pinned to a version of its model (empty while it has none)."""
+    store = Store(ids.new("store"), owner, application, name, model, at_ms, at_ms)
+    _add_store(w, store)
+    return store
+
+
+def remove_store(w: WriteSet, store: Store, at_ms: int) -> None:
+    """Remove a store, once: from now on it is unknown, and its tuples are out of reach.
+
+    Raises:
+        StoreNotFound: somebody else was faster.
+    """
+    w.write(REMOVE_STORE, StoreNotFound, id=store.id, at=at_ms)
+    w.record(StoreRemoved(store.id, store.application))
+
+
+def write_model(w: WriteSet, ids: IdSource, store: Store, model: Model, at_ms: int) -> str:
+    """Write a version of the model of a store's application, and pin this store to it; gives the version's id.
+
+    Not checked here: that the model stands (`plan.compile_model`).
+
+    Raises:
+        NotYours: the application is another organization's.
+        StoreNotFound: the store was removed meanwhile.
+    """
+    if store.owner != w.org:
+        raise NotYours
+    version = ids.new("model")
+    w.write(ADD_MODEL, application=store.application, id=version, body=encode_model(model), at=at_ms)
+    w.record(ModelWritten(version, store.application))
+    pin(w, store, version, at_ms)
+    return version
+
+
+def pin(w: WriteSet, store: Store, model: str, at_ms: int) -> None:
+    """Decide by this version in this store from now on. Not checked here: that the application has it.
+
+    Raises:
+        StoreNotFound: the store was removed meanwhile.
+    """
+    w.write(PIN_MODEL, StoreNotFound, id=store.id, model=model, at=at_ms)
+    w.record(ModelPinned(store.id, model))
+
+
+def set_assertions(w: WriteSet, store: Store, model: str, assertions: list[msgspec.Raw]) -> None:
+    """Replace what a model is held to in a store."""
+    w.write(SET_ASSERTIONS, store=store.id, model=model, body=msgspec.json.encode(assertions))
+    w.record(AssertionsWritten(store.id, model, len(assertions)))
+
+
+async def assertions_of(reads: Reads, store: Store, model: str) -> list[msgspec.Raw]:
+    """What a model is held to in a store; nothing if nobody said."""
+    rows = await reads.all(ASSERTIONS_OF, store=store.id, model=model)
+    return msgspec.json.decode(rows[0].body, type=list[msgspec.Raw]) if rows else []
+
+
+def _add_store(w: WriteSet, store: Store) -> None:
+    w.write(
+        ADD_STORE,
+        id=store.id,
+        owner=store.owner,
+        application=store.application,
+        name=store.name,
+        model=store.model,
+        at=store.made_at,
+    )
+    relate(w, f"store:{store.id}", "organization", f"organization:{w.org}")
+    w.record(StoreMade(store.id, store.application, store.name))
