@@ -15,12 +15,25 @@ from tenantry.access.system import (
     system_plan,
     take_role,
 )
+from tenantry.app.node import Node
 from tenantry.core.ids import parse
 from tests.access.store import key
-from tests.stand.organizations import Organization
+from tests.stand.organizations import Organization, open_organization
 
 ANNE, BOB = "user:user_01J00000000000000000000ANN", "user:user_01J00000000000000000000BB0"
 FIRST = {"after_type": "", "after_id": "", "after_relation": "", "after_subject": "", "most": 100}
+
+
+@pytest.fixture
+async def ours(node: Node) -> Organization:
+    """An organization of this test alone."""
+    return await open_organization(node)
+
+
+@pytest.fixture
+async def theirs(node: Node) -> Organization:
+    """Another organization."""
+    return await open_organization(node)
 
 
 async def subjects(organization: Organization) -> list[str]:
@@ -59,37 +72,37 @@ def test_an_owner_may_do_everything_and_an_auditor_only_read() -> None:
     assert allowed["carl"] == set()
 
 
-async def test_a_role_is_given_told_of_and_recorded_in_one_set(acme: Organization) -> None:
-    rev = await give(acme, "owner", ANNE)
-    assert await subjects(acme) == [ANNE]
-    (change,) = await acme.reads.all(CHANGES_OF, store=SYSTEM_STORE, rev=0, place=0, most=10)
-    assert (change.rev, change.added, change.subject, change.object) == (rev, 1, ANNE, f"organization:{acme.id}")
-    held = await acme.holdings()
+async def test_a_role_is_given_told_of_and_recorded_in_one_set(ours: Organization) -> None:
+    rev = await give(ours, "owner", ANNE)
+    assert await subjects(ours) == [ANNE]
+    (change,) = await ours.reads.all(CHANGES_OF, store=SYSTEM_STORE, rev=0, place=0, most=10)
+    assert (change.rev, change.added, change.subject, change.object) == (rev, 1, ANNE, f"organization:{ours.id}")
+    held = await ours.holdings()
     assert held.events()[-1]["type"] == "access.role_given"
     assert SYSTEM_STORE in held.changes[-1].touched_ids()
 
 
-async def test_a_role_given_twice_is_one_role(acme: Organization) -> None:
-    await give(acme, "admin", ANNE)
-    await give(acme, "admin", ANNE)
-    assert await subjects(acme) == [ANNE]
+async def test_a_role_given_twice_is_one_role(ours: Organization) -> None:
+    await give(ours, "admin", ANNE)
+    await give(ours, "admin", ANNE)
+    assert await subjects(ours) == [ANNE]
 
 
-async def test_what_the_model_does_not_admit_is_not_given(acme: Organization) -> None:
+async def test_what_the_model_does_not_admit_is_not_given(ours: Organization) -> None:
     with pytest.raises(InvalidTuple):
-        await give(acme, "can_manage_users", ANNE)
-    assert await subjects(acme) == []
+        await give(ours, "can_manage_users", ANNE)
+    assert await subjects(ours) == []
 
 
-async def test_the_last_owner_stays(acme: Organization) -> None:
-    await give(acme, "owner", ANNE)
-    await give(acme, "owner", BOB)
-    await take(acme, "owner", ANNE)
+async def test_the_last_owner_stays(ours: Organization) -> None:
+    await give(ours, "owner", ANNE)
+    await give(ours, "owner", BOB)
+    await take(ours, "owner", ANNE)
     with pytest.raises(LastOwner):
-        await take(acme, "owner", BOB)
-    assert await subjects(acme) == [BOB]
+        await take(ours, "owner", BOB)
+    assert await subjects(ours) == [BOB]
 
 
-async def test_a_role_of_another_organization_does_not_exist_here(acme: Organization, globex: Organization) -> None:
-    await give(acme, "owner", ANNE)
-    assert await subjects(globex) == []
+async def test_a_role_of_another_organization_does_not_exist_here(ours: Organization, theirs: Organization) -> None:
+    await give(ours, "owner", ANNE)
+    assert await subjects(theirs) == []

@@ -199,8 +199,10 @@ class Served(msgspec.Struct, frozen=True, eq=False):
 
 
 @asynccontextmanager
-async def served(node: Node, config: Config, *, inside: bool = False) -> AsyncIterator[Served]:
-    """Serve the node for the block."""
+async def served(
+    node: Node, config: Config, *, inside: bool = False, routes: tuple[Route, ...] = ()
+) -> AsyncIterator[Served]:
+    """Serve the node for the block: the ledger, unless other routes are given."""
     gate, ending, known = Gate(), Ending(), dict[str, Principal]()
     said = io.StringIO()
     sink = Sink(said)
@@ -223,7 +225,7 @@ async def served(node: Node, config: Config, *, inside: bool = False) -> AsyncIt
             sink,
             logger(sink, node.clock, readable=False),
             ending,
-            routes=lambda _: ledger_routes(gate),
+            routes=lambda _: routes or ledger_routes(gate),
             admit=admit,
             on_listening=names.set_result,
         )

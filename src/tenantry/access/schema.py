@@ -313,6 +313,14 @@ CHANGES_OF = Read(
     "WHERE org = :org AND store = :store AND (rev, place) > (:rev, :place) ORDER BY rev, place LIMIT :most",
     {"store": str, "rev": int, "place": int, "most": int},
 )
+CHANGES_SINCE = Read(
+    "access_changes_since",
+    ChangeRow,
+    "SELECT rev, place, added, type, id, relation, subject, condition, context, at FROM access_changes "
+    "WHERE org = :org AND store = :store AND (rev, place) > (:rev, :place) AND at >= :since AND (:type = '' OR type = :type) "
+    "ORDER BY rev, place LIMIT :most",
+    {"store": str, "rev": int, "place": int, "since": int, "type": str, "most": int},
+)
 ASSERTIONS_OF = Read(
     "access_assertions_of",
     Body,
@@ -349,7 +357,16 @@ SCHEMA = Schema(
     ),
     reads=(
         *(STORE, STORES_OF, STORES_NAMED, MODEL, MODELS_OF),
-        *(TUPLES_OF, TUPLES_OF_OBJECT, TUPLES_OF_SUBJECT, TUPLES_AMONG, CHANGES_OF, ASSERTIONS_OF, DECISIONS_OF),
+        *(
+            TUPLES_OF,
+            TUPLES_OF_OBJECT,
+            TUPLES_OF_SUBJECT,
+            TUPLES_AMONG,
+            CHANGES_OF,
+            CHANGES_SINCE,
+            ASSERTIONS_OF,
+            DECISIONS_OF,
+        ),
     ),
     migrations=(
         Migration(

@@ -13,6 +13,7 @@ from tenantry.access.schema import (
     ADD_STORE,
     ASSERTIONS_OF,
     MODEL,
+    MODELS_OF,
     PIN_MODEL,
     REMOVE_STORE,
     SET_ASSERTIONS,
@@ -20,7 +21,7 @@ from tenantry.access.schema import (
     ModelRow,
     Store,
 )
-from tenantry.access.system import SYSTEM_APPLICATION, SYSTEM_STORE, relate, system_model
+from tenantry.access.system import SYSTEM_APPLICATION, SYSTEM_STORE, relate, system_model, system_plan
 from tenantry.access.wire import encode_model
 from tenantry.core import scopes
 from tenantry.core.errors import Denied, NotFound
@@ -86,6 +87,13 @@ class NoModel(AccessError):
     number = 2020
 
 
+class Shipped(Denied):
+    """The system store's model ships with the release, and its tuples are written by what they are about."""
+
+    code = "forbidden"
+    sentence = "The system store is not written here: give and take roles instead."
+
+
 class NotYours(Denied):
     """The store's application belongs to another organization, which alone writes its model and moves the store."""
 
@@ -104,16 +112,38 @@ async def store_of(reads: Reads, store: str) -> Store:
     return await reads.one(STORE, StoreNotFound, id=store)
 
 
+async def own_store(reads: Reads, store: str) -> Store:
+    """A store of the organization that may be changed.
+
+    Raises:
+        StoreNotFound: it has no such store, or has it no more.
+        Shipped: it is the system store.
+    """
+    if store == SYSTEM_STORE:
+        raise Shipped
+    return await store_of(reads, store)
+
+
 async def model_of(journal: Journal, store: Store, model: str) -> ModelRow:
     """A version of the model of a store's application, in its owner's keeping.
 
     Raises:
         ModelNotFound: the application has no such version.
     """
+    if (store.application, model) == (SYSTEM_APPLICATION, system_model()):
+        return ModelRow(model, SYSTEM_APPLICATION, encode_model(system_plan().model), 0)
     rows = await journal.reads(scopes.of_job(store.owner)).all(MODEL, application=store.application, id=model)
     if not rows:
         raise ModelNotFound(f"Authorization Model '{model[-26:]}' not found")
     return rows[0]
+
+
+async def models_of(journal: Journal, store: Store, before: str, most: int) -> list[ModelRow]:
+    """Versions of the model of a store's application, the newest first, from the one before the id `before` on."""
+    if store.application == SYSTEM_APPLICATION:
+        return [] if before else [await model_of(journal, store, system_model())]
+    reads = journal.reads(scopes.of_job(store.owner))
+    return await reads.all(MODELS_OF, application=store.application, before=before, most=most)
 
 
 def make_store(w: WriteSet, ids: IdSource, name: str, at_ms: int) -> Store:

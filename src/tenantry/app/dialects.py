@@ -1,4 +1,5 @@
-"""The one place where a refusal of ours becomes an answer: an OAuth error, a SCIM error or a problem of RFC 9457.
+"""The one place where a refusal of ours becomes an answer: an OAuth error, a SCIM error, an error of
+OpenFGA's API or a problem of RFC 9457.
 
 An error has two faces. Whoever called reads its code and sentence; what went wrong inside (500) is for the log alone.
 """
@@ -37,32 +38,35 @@ class Face(msgspec.Struct, frozen=True):
     oauth: str
     """The `error` of RFC 6749, 5.2, where the error's own code is none of OAuth's."""
 
+    openfga: str
+    """The `code` by OpenFGA's name, where the error's own is none of OpenFGA's."""
+
     scim: str = ""
     """The `scimType` of RFC 7644, 3.12."""
 
 
 FACES: tuple[tuple[type[TenantryError], Face], ...] = (
-    (Unauthenticated, Face(401, "invalid_client")),
-    (NotAllowed, Face(405, "invalid_request")),
-    (NotFound, Face(404, "invalid_request")),
-    (Conflict, Face(409, "invalid_request")),
-    (TooLarge, Face(413, "invalid_request")),
-    (WrongMedia, Face(415, "invalid_request", "invalidSyntax")),
-    (TooSlow, Face(408, "invalid_request")),
-    (Malformed, Face(400, "invalid_request", "invalidSyntax")),
-    (Invalid, Face(400, "invalid_request", "invalidValue")),
-    (Ended, Face(401, "invalid_grant")),
-    (AlreadyDone, Face(409, "invalid_grant", "mutability")),
-    (Denied, Face(403, "access_denied")),
-    (Unavailable, Face(503, "temporarily_unavailable")),
-    (Stale, Face(503, "temporarily_unavailable")),
-    (Throttled, Face(429, "temporarily_unavailable")),
-    (Upstream, Face(502, "server_error")),
-    (Unknown, Face(500, "server_error")),
+    (Unauthenticated, Face(401, "invalid_client", "unauthenticated")),
+    (NotAllowed, Face(405, "invalid_request", "undefined_endpoint")),
+    (NotFound, Face(404, "invalid_request", "undefined_endpoint")),
+    (Conflict, Face(409, "invalid_request", "Aborted")),
+    (TooLarge, Face(413, "invalid_request", "exceeded_entity_limit")),
+    (WrongMedia, Face(415, "invalid_request", "validation_error", "invalidSyntax")),
+    (TooSlow, Face(408, "invalid_request", "validation_error")),
+    (Malformed, Face(400, "invalid_request", "validation_error", "invalidSyntax")),
+    (Invalid, Face(400, "invalid_request", "validation_error", "invalidValue")),
+    (Ended, Face(401, "invalid_grant", "unauthenticated")),
+    (AlreadyDone, Face(409, "invalid_grant", "Aborted", "mutability")),
+    (Denied, Face(403, "access_denied", "forbidden")),
+    (Unavailable, Face(503, "temporarily_unavailable", "unavailable")),
+    (Stale, Face(503, "temporarily_unavailable", "unavailable")),
+    (Throttled, Face(429, "temporarily_unavailable", "rate_limit_exceeded")),
+    (Upstream, Face(502, "server_error", "unavailable")),
+    (Unknown, Face(500, "server_error", "internal_error")),
 )
 """The first that fits counts."""
 
-FAULT = Face(500, "server_error")
+FAULT = Face(500, "server_error", "internal_error")
 """How a fault of ours looks: whatever is not named above."""
 
 
@@ -96,6 +100,13 @@ class ScimError(msgspec.Struct, frozen=True, rename="camel"):
     status: str
     detail: str
     scim_type: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class OpenFgaError(msgspec.Struct, frozen=True):
+    """An error of OpenFGA's API."""
+
+    code: str
+    message: str
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -142,6 +153,8 @@ def _body(dialect: Dialect, face: Face, error: TenantryError, issuer: str) -> ms
     if dialect is Dialect.OAUTH:
         code = error.code if error.code in _OAUTH_CODES else face.oauth
         return OAuthError(code, str(error).translate(_DESCRIPTION))
+    if dialect is Dialect.OPENFGA:
+        return OpenFgaError(error.code if error.code in _OPENFGA_CODES else face.openfga, str(error))
     return ScimError((SCIM_ERROR,), str(face.status), str(error), face.scim or msgspec.UNSET)
 
 
@@ -149,6 +162,7 @@ BODIES: dict[Dialect, tuple[str, type[msgspec.Struct]]] = {
     Dialect.PROBLEM: ("application/problem+json", Problem),
     Dialect.OAUTH: ("application/json", OAuthError),
     Dialect.SCIM: ("application/scim+json", ScimError),
+    Dialect.OPENFGA: ("application/json", OpenFgaError),
 }
 """The content type and body of each dialect's errors."""
 
@@ -185,3 +199,25 @@ _OAUTH_CODES = frozenset(
     }
 )
 """Of RFC 6749, 6750, 7009, 7591, 8628, 8707 and 9449: an error whose code is one of these says it as it is."""
+
+_OPENFGA_CODES = frozenset(
+    {
+        "validation_error",
+        "authorization_model_not_found",
+        "authorization_model_resolution_too_complex",
+        "invalid_write_input",
+        "cannot_allow_duplicate_tuples_in_one_request",
+        "invalid_continuation_token",
+        "write_failed_due_to_invalid_input",
+        "latest_authorization_model_not_found",
+        "type_not_found",
+        "relation_not_found",
+        "invalid_tuple",
+        "exceeded_entity_limit",
+        "invalid_authorization_model",
+        "invalid_start_time",
+        "store_id_not_found",
+        "Aborted",
+    }
+)
+"""Of openfga.v1.ErrorCode and NotFoundErrorCode: an error whose code is one of these says it as it is."""

@@ -56,6 +56,9 @@ class Dialect(enum.Enum):
     SCIM = "scim"
     """RFC 7644, 3.12."""
 
+    OPENFGA = "openfga"
+    """A code by OpenFGA's name, and a message."""
+
 
 class Media(enum.Enum):
     """How a body is written."""
