@@ -16,7 +16,7 @@ from tenantry.access.service import Service
 from tenantry.access.sources import Standing, TupleSource
 from tenantry.access.stores import make_store, store_of, write_model
 from tenantry.access.wire import to_wire
-from tenantry.access.writing import Edit, Written, write_tuples
+from tenantry.access.writing import Edit, write_tuples
 from tenantry.app.config import Config
 from tenantry.app.node import Node
 from tenantry.core.principal import SYSTEM, Principal
@@ -91,7 +91,7 @@ class Tenant(msgspec.Struct, frozen=True, eq=False):
 
     async def write(self, *tuples: str, without: tuple[str, ...] = ()) -> int:
         """Write and delete tuples in one set; gives the revision."""
-        return await self.edit(Edit(tuple(Written(one) for one in keys(*tuples)), keys(*without)))
+        return await self.edit(Edit(keys(*tuples), keys(*without)))
 
     async def edit(self, edit: Edit) -> int:
         """Write what an edit says, again when only somebody else was faster."""

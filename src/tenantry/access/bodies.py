@@ -11,8 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 from tenantry.access.continuation import TOKEN_MAX_CHARACTERS
 from tenantry.access.expand import Node
 from tenantry.access.schema import ChangeRow, ModelRow, Store, TupleRow
-from tenantry.access.tuples import TupleKey, read_subject
+from tenantry.access.tuples import RelationshipCondition, TupleKey, read_subject
 from tenantry.access.wire import TypeDefinition, WireCondition, WireModel
+from tenantry.core import canonical
 from tenantry.core.clock import iso
 from tenantry.core.ids import ulid
 
@@ -32,7 +33,7 @@ class _Given(msgspec.Struct, frozen=True):
     pass
 
 
-class RelationshipCondition(_Taken, frozen=True, omit_defaults=True):
+class ConditionOf(_Taken, frozen=True, omit_defaults=True):
     """A condition by its name, with what a tuple fixes of its context."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -40,16 +41,20 @@ class RelationshipCondition(_Taken, frozen=True, omit_defaults=True):
 
 
 class Key(_Taken, frozen=True):
-    """A tuple; in questions and deletions without its condition."""
+    """A tuple; of a question, and of one to delete, its condition does not matter."""
 
     user: Annotated[str, Meta(max_length=512)] = ""
     relation: Annotated[str, Meta(max_length=50)] = ""
     object: Annotated[str, Meta(max_length=256)] = ""
-    condition: RelationshipCondition | None = None
+    condition: ConditionOf | None = None
 
     def tuple(self) -> TupleKey:
-        """The tuple without its condition."""
-        return TupleKey(self.user, self.relation, self.object)
+        """The tuple with its condition."""
+        condition = self.condition
+        if condition is None:
+            return TupleKey(self.user, self.relation, self.object)
+        context = canonical.encode(condition.context or {}).decode()
+        return TupleKey(self.user, self.relation, self.object, RelationshipCondition(condition.name, context))
 
 
 class Keys(_Taken, frozen=True):
@@ -271,7 +276,7 @@ class KeyGiven(_Given, frozen=True):
     user: str
     relation: str
     object: str
-    condition: RelationshipCondition | None = None
+    condition: ConditionOf | None = None
 
 
 class TupleGiven(_Given, frozen=True):
@@ -385,7 +390,7 @@ def key_given(row: TupleRow | ChangeRow) -> KeyGiven:
     condition = None
     if row.condition:
         context = msgspec.json.decode(row.context, type=Context) if row.context else {}
-        condition = RelationshipCondition(row.condition, context)
+        condition = ConditionOf(row.condition, context)
     return KeyGiven(row.subject, row.relation, row.object, condition)
 
 

@@ -6,15 +6,15 @@ takes long (lists, explanations) is walked on a thread of a small pool while the
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from tenantry.access.check import check
 from tenantry.access.decision_log import DecisionLog
-from tenantry.access.errors import AccessError, LimitExceeded, TooComplex
+from tenantry.access.errors import AccessError, ConditionFailed, LimitExceeded, TooComplex
 from tenantry.access.expand import Node, expand
 from tenantry.access.explain import Explanation, explain
 from tenantry.access.graphs import Graphs, StoreGraph
@@ -52,6 +52,8 @@ INACTIVE = "inactive"
 """What decided where the subject may not act at all."""
 
 T = TypeVar("T")
+Context: TypeAlias = Mapping[str, object]
+"""What a question says to the conditions of tuples."""
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class Question(msgspec.Struct, frozen=True):
 
     key: TupleKey
     contextual: tuple[TupleKey, ...] = ()
+    context: Context | None = None
 
 
 class At(msgspec.Struct, frozen=True):
@@ -137,6 +140,7 @@ class Decisions:
         key: TupleKey,
         *,
         contextual: tuple[TupleKey, ...] = (),
+        context: Context | None = None,
         at: At = NOW,
         asking: Asking = NOBODY,
         explained: bool = False,
@@ -145,15 +149,15 @@ class Decisions:
 
         Raises:
             StoreNotFound, NoModel, ModelNotFound: there is nothing to decide by.
-            AccessError, InvalidTuple, TooComplex: as `check.check`.
+            AccessError, InvalidTuple, ConditionFailed, TooComplex: as `check.check`.
             Stale, Unavailable: this node cannot say now.
         """
-        question = Question(key, contextual)
+        question = Question(key, contextual, context)
         inactive = await self._inactive(scope.org, {key.user})
         view = await self._view(scope, store, at)
         if not explained:
             return self._decide(view, question, inactive, asking)
-        explanation = await self._apart(view, lambda: explain(view.plan, view.known.graph, key, contextual))
+        explanation = await self._apart(view, lambda: explain(view.plan, view.known.graph, key, contextual, context))
         because = INACTIVE if key.user in inactive else ""
         allowed = explanation.allowed and not because
         self._note(view, key, asking, allowed=allowed, because=because)
@@ -203,6 +207,7 @@ class Decisions:
         type_: str,
         *,
         contextual: tuple[TupleKey, ...] = (),
+        context: Context | None = None,
         at: At = NOW,
         asking: Asking = NOBODY,
         most: int = LIST_MAX,
@@ -217,7 +222,7 @@ class Decisions:
         """
         inactive = await self._inactive(scope.org, {user})
         view = await self._view(scope, store, at)
-        found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual)
+        found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context)
         items = [] if user in inactive else await self._apart(view, _Complete(found, most))
         self._note(view, TupleKey(user, relation, type_), asking, allowed=bool(items), because=f"listed {len(items)}")
         return Listed(items, view.revision, view.model)
@@ -231,6 +236,7 @@ class Decisions:
         filter_: str,
         *,
         contextual: tuple[TupleKey, ...] = (),
+        context: Context | None = None,
         at: At = NOW,
         asking: Asking = NOBODY,
     ) -> Listed:
@@ -241,7 +247,7 @@ class Decisions:
             Others: as `check`.
         """
         view = await self._view(scope, store, at)
-        found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual)
+        found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context)
         items = await self._apart(view, _Complete(found, LIST_MAX))
         inactive = await self._inactive(scope.org, set(items))
         active = [one for one in items if one not in inactive]
@@ -257,6 +263,7 @@ class Decisions:
         relation: str,
         *,
         contextual: tuple[TupleKey, ...] = (),
+        context: Context | None = None,
         at: At = NOW,
     ) -> Expanded:
         """One level of how a relation is made up; it says nothing of who is active.
@@ -265,7 +272,7 @@ class Decisions:
             As `expand.expand`, and what `check` raises for the store.
         """
         view = await self._view(scope, store, at)
-        root = expand(view.plan, view.known.graph, object_, relation, contextual)
+        root = expand(view.plan, view.known.graph, object_, relation, contextual, context)
         return Expanded(root, view.revision, view.model)
 
     async def _view(self, scope: TenantScope, store: str, at: At) -> _View:
@@ -285,9 +292,10 @@ class Decisions:
                 admit(view.plan, key)
                 allowed, because = False, INACTIVE
             else:
-                allowed, because = check(view.plan, view.known.graph, key, question.contextual), ""
-        except TooComplex as error:
-            self._note(view, key, asking, allowed=False, because=error.code)
+                allowed = check(view.plan, view.known.graph, key, question.contextual, question.context)
+                because = ""
+        except (TooComplex, ConditionFailed) as error:
+            self._note(view, key, asking, allowed=False, because=error.reason)
             raise
         self._note(view, key, asking, allowed=allowed, because=because)
         return Decision(allowed, view.revision, view.model, because)

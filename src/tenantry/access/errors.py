@@ -17,6 +17,7 @@ class TooComplex(AccessError):
 
     code = "authorization_model_resolution_too_complex"
     number = 2002
+    reason = "too_complex"
 
 
 class DepthExceeded(TooComplex):

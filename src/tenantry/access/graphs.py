@@ -19,6 +19,7 @@ from tenantry.access.schema import CHANGES_OF, TUPLES_OF, ChangeRow, Store, Tupl
 from tenantry.access.sources import TupleSource
 from tenantry.access.stores import StoreNotFound, store_of
 from tenantry.access.tuples import TupleKey
+from tenantry.access.writing import key_of
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Invalid, Stale, TenantryError, Unavailable
@@ -236,7 +237,7 @@ class Graphs:
             after_subject=last.subject,
             most=PAGE_ROWS,
         ):
-            self._add(known, [_key(row) for row in rows if not self._derived(row)])
+            self._add(known, [key_of(row) for row in rows if not self._derived(row)])
             last = rows[-1]
 
     def _add(self, known: StoreGraph, keys: list[TupleKey]) -> None:
@@ -278,9 +279,9 @@ class Graphs:
             if self._derived(row):
                 continue
             if row.added:
-                known.graph.add(_key(row))
+                known.graph.add(key_of(row))
             else:
-                known.graph.remove(_key(row))
+                known.graph.remove(key_of(row))
         known.at = rows[-1].rev
 
     def _follow(self, known: StoreGraph, org: str) -> None:
@@ -335,10 +336,6 @@ class Graphs:
         stores.pop(store, None)
         if not stores:
             self._of_org.pop(org, None)
-
-
-def _key(row: TupleRow | ChangeRow) -> TupleKey:
-    return TupleKey(row.subject, row.relation, row.object)
 
 
 def _held(graph: Graph, object_: str, relation: str) -> set[TupleKey]:

@@ -1,6 +1,6 @@
 """This room's routes: OpenFGA's HTTP API, and beside it what that has no words for: reasons, and the log of decisions."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,7 @@ class Asked(Tuple, frozen=True, forbid_unknown_fields=True):
     """A question; `at_least` is a revision that the answer must not be older than, `model` another version than the store's."""
 
     contextual: tuple[Tuple, ...] = ()
+    context: dict[str, Any] | None = None
     at_least: Annotated[int, Meta(ge=0)] = 0
     model: Annotated[str, Meta(pattern="^(model_[0-7][0-9A-HJKMNP-TV-Z]{25})?(?!\n)$", max_length=32)] = ""
 
@@ -108,6 +109,7 @@ def _own_routes(service: Service) -> tuple[Route, ...]:
             store_id,
             body.key(),
             contextual=tuple(one.key() for one in body.contextual),
+            context=body.context,
             at=msgspec.structs.replace(at, revision=max(at.revision, body.at_least)),
             asking=asking_of(call),
             explained=explained,

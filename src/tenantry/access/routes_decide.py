@@ -37,6 +37,7 @@ def _check_routes(service: Service) -> tuple[Route, ...]:
             f"store_{store_id}",
             body.tuple_key.tuple(),
             contextual=_contextual(body.contextual_tuples),
+            context=body.context,
             at=await _at(call, body),
             asking=asking_of(call),
         )
@@ -52,7 +53,7 @@ def _check_routes(service: Service) -> tuple[Route, ...]:
         answers = await decisions.batch_check(
             call.scope,
             f"store_{store_id}",
-            [Question(one.tuple_key.tuple(), _contextual(one.contextual_tuples)) for one in body.checks],
+            [Question(one.tuple_key.tuple(), _contextual(one.contextual_tuples), one.context) for one in body.checks],
             at=await _at(call, body),
             asking=asking_of(call),
         )
@@ -90,6 +91,7 @@ def _list_routes(service: Service) -> tuple[Route, ...]:
             body.relation,
             body.type,
             contextual=_contextual(body.contextual_tuples),
+            context=body.context,
             at=await _at(call, body),
             asking=asking_of(call),
             **most,
@@ -120,6 +122,7 @@ def _list_routes(service: Service) -> tuple[Route, ...]:
             body.relation,
             f"{wanted.type}#{wanted.relation}" if wanted.relation else wanted.type,
             contextual=_tuples(body.contextual_tuples or ()),
+            context=body.context,
             at=await _at(call, body),
             asking=asking_of(call),
         )

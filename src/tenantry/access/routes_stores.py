@@ -35,8 +35,7 @@ from tenantry.access.stores import (
     write_model,
 )
 from tenantry.access.wire import from_wire
-from tenantry.access.writing import Edit, Written, write_tuples
-from tenantry.core import canonical
+from tenantry.access.writing import Edit, write_tuples
 from tenantry.core.clock import iso
 from tenantry.core.ids import ulid
 from tenantry.journal import Reads, WriteSet
@@ -256,17 +255,11 @@ async def _page(reads: Reads, store: str, wanted: b.Key | None, position: list[s
 def _edit(body: b.Write) -> Edit:
     writes, deletes = body.writes or b.Writes(()), body.deletes or b.Deletes(())
     return Edit(
-        tuple(map(_written, writes.tuple_keys)),
+        tuple(key.tuple() for key in writes.tuple_keys),
         tuple(key.tuple() for key in deletes.tuple_keys),
         writes.on_duplicate or "error",
         deletes.on_missing or "error",
     )
-
-
-def _written(key: b.Key) -> Written:
-    if key.condition is None:
-        return Written(key.tuple())
-    return Written(key.tuple(), key.condition.name, canonical.encode(key.condition.context or {}).decode())
 
 
 def _start(text: str) -> int:

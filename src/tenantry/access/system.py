@@ -13,7 +13,7 @@ from tenantry.access.language import parse
 from tenantry.access.plan import Plan, compile_model
 from tenantry.access.schema import ADD_TUPLES, DELETE_TUPLES, KEEP_OWNER, NOTE_CHANGES
 from tenantry.access.tuples import TupleKey
-from tenantry.access.writing import Written, rows_json
+from tenantry.access.writing import rows_json
 from tenantry.core.errors import Denied, NoOrganization
 from tenantry.core.ids import ALPHABET, LENGTH
 from tenantry.journal import Event, Target, WriteSet
@@ -118,7 +118,7 @@ def take_role(w: WriteSet, object_: str, role: str, subject: str) -> None:
 
 def _write(w: WriteSet, key: TupleKey, *, added: bool) -> None:
     system_plan().vocabulary.admit(key)
-    rows = rows_json([Written(key)])
+    rows = rows_json([key])
     if added:
         w.write(ADD_TUPLES, store=SYSTEM_STORE, rows=rows, at=0)
     else:

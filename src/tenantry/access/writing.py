@@ -6,7 +6,7 @@ the log's leaf holds counts and a digest, for tuples may name persons.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -19,31 +19,21 @@ from tenantry.access.schema import (
     REQUIRE_TUPLES,
     TUPLES_AMONG,
     WRITE_TUPLES,
+    ChangeRow,
     TupleRow,
 )
-from tenantry.access.tuples import TupleKey, read_object, read_subject
+from tenantry.access.tuples import RelationshipCondition, TupleKey, read_object, read_subject
 from tenantry.core.errors import AlreadyDone, Conflict
 from tenantry.journal import Event, Reads, Target, WriteSet
 
 WRITE_MAX_TUPLES = 100
 """Tuples of one request, written and deleted (OpenFGA: 100)."""
 
-CONTEXT_MAX_BYTES = 32_768
-"""The context that a tuple's condition carries, as JSON (OpenFGA: 32 KiB)."""
-
-
-class Written(msgspec.Struct, frozen=True):
-    """A tuple as it is stored: with its condition, and that one's context as JSON, or neither."""
-
-    key: TupleKey
-    condition: str = ""
-    context: str = ""
-
 
 class Edit(msgspec.Struct, frozen=True):
     """What one request writes and deletes, and what becomes of a tuple that is there already, or is not there."""
 
-    writes: tuple[Written, ...] = ()
+    writes: tuple[TupleKey, ...] = ()
     deletes: tuple[TupleKey, ...] = ()
     on_duplicate: Literal["error", "ignore"] = "error"
     on_missing: Literal["error", "ignore"] = "error"
@@ -97,12 +87,12 @@ async def write_tuples(w: WriteSet, reads: Reads, store: str, plan: Plan, edit: 
         Conflict: somebody else was faster; read again.
     """
     check_edit(plan, edit)
-    there = await _among(reads, store, [*(one.key for one in edit.writes), *edit.deletes])
+    rows = await reads.all(TUPLES_AMONG, store=store, rows=rows_json((*edit.writes, *edit.deletes)))
+    there = {_bare(key): key for key in map(key_of, rows)}
     writes = [one for one in edit.writes if _is_new(one, there, edit)]
-    deletes = [there[key] for key in edit.deletes if _is_there(key, there, edit)]
+    deletes = [there[_bare(one)] for one in edit.deletes if _is_there(one, there, edit)]
     if deletes:
-        gone = [Written(key_of(row), row.condition, row.context) for row in deletes]
-        rows = rows_json(gone)
+        rows = rows_json(deletes)
         w.write(REQUIRE_TUPLES, Conflict, store=store, rows=rows, count=len(deletes))
         w.write(DELETE_TUPLES, Conflict, store=store, rows=rows, count=len(deletes))
         w.write_settled(NOTE_CHANGES, store=store, rows=rows, added=0)
@@ -127,41 +117,46 @@ def check_edit(plan: Plan, edit: Edit) -> None:
     for key in edit.deletes:
         _check_form(key)
     seen: set[TupleKey] = set()
-    for key in (*edit.deletes, *(one.key for one in edit.writes)):
-        if key in seen:
+    for key in (*edit.deletes, *edit.writes):
+        if _bare(key) in seen:
             raise DuplicateTuple(f"duplicate tuple in write: {_said(key)}")
-        seen.add(key)
+        seen.add(_bare(key))
     if len(seen) > WRITE_MAX_TUPLES:
         raise LimitExceeded(f"The number of write operations exceeds the allowed limit of {WRITE_MAX_TUPLES}")
 
 
-def rows_json(tuples: Iterable[Written]) -> str:
+def rows_json(tuples: Iterable[TupleKey]) -> str:
     """Tuples as the statements take them."""
     return msgspec.json.encode([_row(one) for one in tuples]).decode()
 
 
-def key_of(row: TupleRow) -> TupleKey:
+def key_of(row: TupleRow | ChangeRow) -> TupleKey:
     """The tuple of a row."""
-    return TupleKey(row.subject, row.relation, row.object)
+    condition = RelationshipCondition(row.condition, row.context) if row.condition else None
+    return TupleKey(row.subject, row.relation, row.object, condition)
 
 
-def _row(one: Written) -> tuple[str, str, str, str, str, str]:
-    type_, _, id_ = one.key.object.partition(":")
-    return (type_, id_, one.key.relation, one.key.user, one.condition, one.context)
+def _row(key: TupleKey) -> tuple[str, str, str, str, str, str]:
+    type_, _, id_ = key.object.partition(":")
+    condition = key.condition or _ALWAYS
+    return (type_, id_, key.relation, key.user, condition.name, condition.context)
 
 
-def _admit(plan: Plan, one: Written) -> None:
+_ALWAYS = RelationshipCondition("", "")
+
+
+def _bare(key: TupleKey) -> TupleKey:
+    """What there is one of, whatever its condition."""
+    return TupleKey(key.user, key.relation, key.object)
+
+
+def _admit(plan: Plan, key: TupleKey) -> None:
     try:
-        plan.vocabulary.admit(one.key)
+        plan.vocabulary.admit(key)
     except AccessError as error:
         raise AccessError(error.message, hint=error.hint) from error
-    if one.key.user == f"{one.key.object}#{one.key.relation}":
-        raise AccessError(f"Invalid tuple '{one.key}'. Reason: cannot write a tuple that is implicit")
-    if len(one.context) > CONTEXT_MAX_BYTES:
-        raise AccessError(
-            f"Invalid tuple '{one.key}'. Reason: condition context size limit exceeded: "
-            f"{len(one.context)} bytes exceeds {CONTEXT_MAX_BYTES} bytes"
-        )
+    if key.user == f"{key.object}#{key.relation}":
+        raise AccessError(f"Invalid tuple '{key}'. Reason: cannot write a tuple that is implicit")
 
 
 def _check_form(key: TupleKey) -> None:
@@ -173,24 +168,19 @@ def _check_form(key: TupleKey) -> None:
         raise AccessError(f"Invalid tuple '{key}'. Reason: {error.message}") from error
 
 
-async def _among(reads: Reads, store: str, keys: Sequence[TupleKey]) -> dict[TupleKey, TupleRow]:
-    rows = await reads.all(TUPLES_AMONG, store=store, rows=rows_json(map(Written, keys)))
-    return {key_of(row): row for row in rows}
-
-
-def _is_new(one: Written, there: dict[TupleKey, TupleRow], edit: Edit) -> bool:
-    row = there.get(one.key)
-    if row is None:
+def _is_new(key: TupleKey, there: dict[TupleKey, TupleKey], edit: Edit) -> bool:
+    known = there.get(_bare(key))
+    if known is None:
         return True
     if edit.on_duplicate == "error":
-        raise WriteFailed(f"cannot write a tuple which already exists: {_said(one.key)}: {_WRITE_FAILED}")
-    if (row.condition, row.context) != (one.condition, one.context):
-        raise ConditionConflict(f"tuple to be written exists with another condition: {_said(one.key)}")
+        raise WriteFailed(f"cannot write a tuple which already exists: {_said(key)}: {_WRITE_FAILED}")
+    if known != key:
+        raise ConditionConflict(f"tuple to be written exists with another condition: {_said(key)}")
     return False
 
 
-def _is_there(key: TupleKey, there: dict[TupleKey, TupleRow], edit: Edit) -> bool:
-    if key in there:
+def _is_there(key: TupleKey, there: dict[TupleKey, TupleKey], edit: Edit) -> bool:
+    if _bare(key) in there:
         return True
     if edit.on_missing == "error":
         raise WriteFailed(f"cannot delete a tuple which does not exist: {_said(key)}: {_WRITE_FAILED}")
