@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from tenantry.access.batch import Item
+from tenantry.access.ceiling import Allowance, Ceiling
+from tenantry.access.chain import Actor, Bound, Chain
 from tenantry.access.decision_log import LOSS_MS, Search, search
-from tenantry.access.decisions import INACTIVE, NOW, Asking, Decision, Question
+from tenantry.access.decisions import INACTIVE, NOW, Asking, Decision
 from tenantry.access.errors import ConditionFailed
 from tenantry.access.language import parse
 from tenantry.access.stores import pin, store_of, write_model
@@ -56,9 +59,32 @@ async def test_lists_and_batches_leave_out_whoever_is_not_active(fresh: Config) 
         for who, objects in ((ANNE, ["document:1"]), (BOB, [])):
             listed = await access.decisions.list_objects(scope, store, who, "viewer", "document")
             assert listed.items == objects
-        questions = [Question(key(f"document:1#viewer@{who}")) for who in (ANNE, BOB)]
-        answers = await access.decisions.batch_check(scope, store, questions)
-        assert [one.allowed for one in answers if isinstance(one, Decision)] == [True, False]
+        items = [Item(who[-3:], key(f"document:1#viewer@{who}")) for who in (ANNE, BOB)]
+        answers = await access.decisions.batch_check(scope, store, items)
+        assert [one.allowed for one in answers.values() if isinstance(one, Decision)] == [True, False]
+
+
+async def test_whoever_acts_for_a_user_may_what_both_may_and_the_first_that_denies_is_named(fresh: Config) -> None:
+    standing, agent = Suspended(), "agent_01J00000000000000000000AGT"
+    reading = Ceiling((Allowance("document", "reader"),))
+    chain = Chain("user:anne", (Actor(agent, (Bound("actor", agent, reading),)),))
+    async with access_on(fresh, standing=standing) as access:
+        atlas = await tenant(access)
+        await atlas.write("document:1#viewer@user:anne", "document:2#viewer@user:anne", "document:2#banned@user:anne")
+
+        async def asked(question: str) -> Decision:
+            return await access.decisions.check(atlas.organization.scope, atlas.store, key(question), chain=chain)
+
+        both = await asked("document:1#reader@user:anne")
+        assert (both.allowed, both.because) == (True, "")
+        agents = await asked("document:1#viewer@user:anne")
+        assert (agents.allowed, agents.because) == (False, f"the ceiling of {agent}")
+        users = await asked("document:2#reader@user:anne")
+        assert users.verdict is not None
+        assert (users.allowed, users.verdict.denials[0].kind) == (False, "subject")
+        standing.suspended = {agent}
+        suspended = await asked("document:1#reader@user:anne")
+        assert (suspended.allowed, suspended.because) == (False, INACTIVE)
 
 
 async def test_acc_14_an_answer_is_of_the_model_that_it_names_while_models_flip(access: Access, rounds: int) -> None:
