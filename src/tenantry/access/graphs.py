@@ -208,6 +208,7 @@ class Graphs:
         for source in self._sources:
             async for keys in source.load(reads):
                 self._add(known, keys)
+                await asyncio.sleep(0)
         head = (await reads.one(HEAD)).rev
         again = await self._touched(reads, known.at, head)
         known.touched |= dict.fromkeys((*again, known.store.application), head)
@@ -237,8 +238,10 @@ class Graphs:
             after_subject=last.subject,
             most=PAGE_ROWS,
         ):
+            await asyncio.sleep(0)  # a read of SQLite is done on the loop, and so is this: others come between
             self._add(known, [key_of(row) for row in rows if not self._derived(row)])
             last = rows[-1]
+            await asyncio.sleep(0)
 
     def _add(self, known: StoreGraph, keys: list[TupleKey]) -> None:
         for key in keys:
@@ -268,6 +271,7 @@ class Graphs:
             whole = [row for row in waiting if row.rev < rev]
             waiting = waiting[len(whole) :]
             await self._change(known, whole)
+            await asyncio.sleep(0)
         await self._change(known, waiting)
         known.at = max(known.at, upto)
 

@@ -40,7 +40,7 @@ class ModelRow(msgspec.Struct, frozen=True):
     made_at: int
 
 
-class TupleRow(msgspec.Struct, frozen=True):
+class TupleRow(msgspec.Struct, frozen=True, gc=False):
     """A stored tuple. `context` is the condition's, as JSON; both are empty where it has none.
 
     `made_at` is 0 for what `system.relate` wrote, of which the log says when.
@@ -60,7 +60,7 @@ class TupleRow(msgspec.Struct, frozen=True):
         return f"{self.type}:{self.id}"
 
 
-class ChangeRow(msgspec.Struct, frozen=True):
+class ChangeRow(msgspec.Struct, frozen=True, gc=False):
     """A tuple that was written (`added` is 1) or deleted (0) at a revision; `place` orders those of one revision."""
 
     rev: int
