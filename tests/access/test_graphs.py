@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tenantry.access.decisions import At
+from tenantry.access.decisions import At, Decision
 from tenantry.access.stores import StoreNotFound, remove_store, store_of
 from tenantry.access.tuples import TupleKey
 from tenantry.access.writing import WRITE_MAX_TUPLES
@@ -85,6 +85,36 @@ async def test_fifty_writers_of_different_tuples_do_not_conflict(atlas: Tenant) 
     assert len(set(revisions)) == 50
     at_least = max(revisions)
     assert all([await atlas.allows(f"document:1#viewer@user:u{n}", at_least=at_least) for n in range(50)])
+
+
+async def test_acc_12_steady_writers_keep_no_question_waiting(atlas: Tenant) -> None:
+    """ACC-12: while somebody is added, removed and banned without end, each answer is right at the revision that it names."""
+    await atlas.write("document:1#viewer@user:bob")
+    banned: dict[int, bool] = {}
+    stop = asyncio.Event()
+
+    async def ban() -> None:
+        while not stop.is_set():
+            banned[await atlas.write("document:1#banned@user:bob")] = True
+            banned[await atlas.write(without=("document:1#banned@user:bob",))] = False
+
+    async def fill(n: int) -> None:
+        m = 0
+        while not stop.is_set():
+            await atlas.write(f"document:{n}-{m}#viewer@user:bob")
+            m += 1
+
+    writers = [asyncio.create_task(ban()), *(asyncio.create_task(fill(n)) for n in range(4))]
+    answers: list[Decision] = []
+    while len(answers) < 100:
+        question = key("document:1#reader@user:bob")
+        answers.append(await atlas.access.decisions.check(atlas.organization.scope, atlas.store, question))
+        await asyncio.sleep(0)
+    stop.set()
+    await asyncio.gather(*writers)
+    for answer in answers:
+        said = max((rev for rev in banned if rev <= answer.revision), default=0)
+        assert answer.allowed is not banned.get(said, False)
 
 
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)

@@ -2,8 +2,8 @@
 
 A graph is exactly at a revision. It is read while writers go on: what it read may be newer than where it began, so the changes from
 there on are taken in once more, up to a head that was read after the last piece; taking one in twice changes nothing. From then on a
-change that this node has heard of and that touches the store makes whoever asks wait until the graph has it. A change is never taken in
-while somebody walks.
+change that this node has heard of and that touches the store makes whoever asks after it wait until the graph has it. A change is never
+taken in while somebody walks.
 
 The derived tuples of a `TupleSource` are never older than the graph's revision; one that changes while it is read may be newer.
 """
@@ -69,8 +69,13 @@ class StoreGraph:
 
     @property
     def revision(self) -> int:
-        """The revision that an answer is given at while it is current."""
-        return max(self.at, self.heard)
+        """The revision that an answer is given at: of what was heard since, nothing touches a store that is current."""
+        return max(self.at, self.heard) if self.current else self.at
+
+    def lacks(self, rev: int) -> bool:
+        """Whether it lacks anything up to a revision, or this node has not heard of that yet."""
+        unheard = max(self.at, self.heard) < rev
+        return unheard or self.at < min(self.due, rev) or any(since <= rev for since in self.touched.values())
 
     def enter(self) -> None:
         """Keep the graph as it is until `leave`, although the walker waits."""
@@ -138,7 +143,7 @@ class Graphs:
             known.wake()
 
     async def open(self, org: str, store: str, *, at_least: int = 0) -> StoreGraph:
-        """A store's graph that has everything this node has heard of, `at_least` among it. True for this moment: walk it at once.
+        """A store's graph that has everything this node had heard of when it was asked, and `at_least`. Walk it at once.
 
         Raises:
             StoreNotFound: the organization has no such store.
@@ -152,7 +157,8 @@ class Graphs:
             head = await self._journal.head(scopes.of_job(org))
             if head.rev < at_least:
                 raise Invalid(f"There is no revision {at_least} yet.", hint="Use one that an answer named.")
-        while not known.current or known.revision < at_least:
+        needed = max(known.heard, at_least)  # and not what is heard while waiting: under steady writing that has no end
+        while known.lacks(needed):
             self._follow(known, org)
             left = until - self._clock.boottime()
             if left <= 0:
@@ -258,6 +264,7 @@ class Graphs:
             await self._take_in_sources(known, reads, touched)
             await self._take_in(known, reads, due)
             known.touched = {one: rev for one, rev in known.touched.items() if rev > due}
+            known.wake()
 
     async def _take_in(self, known: StoreGraph, reads: Reads, upto: int) -> None:
         waiting: list[ChangeRow] = []
