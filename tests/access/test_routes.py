@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from tenantry.access.continuation import Continuation, InvalidToken, Listing
 from tenantry.access.limits import LIST_MAX
 from tenantry.access.system import SYSTEM_STORE, system_model
 from tenantry.core.ids import ulid
@@ -477,3 +478,16 @@ async def test_a_tuple_keeps_its_condition_and_one_under_another_is_in_conflict(
         assert (answer.status_code, answer.json().get("code")) == (status, code)
     undecided = await acme.post(f"{path}/check", {"tuple_key": key})
     assert (undecided.status_code, undecided.json()["code"]) == (400, "validation_error")
+
+
+async def test_acc_23_a_token_from_before_a_restore_is_refused(access: Access, acme: Caller) -> None:
+    """ACC-23: a token of an older life of the data leads nowhere, and says to read again from the start."""
+    await acme.store()
+    listing = Listing(acme.organization.id, "", "stores")
+    now = access.node.incarnation.number
+    before, after = (Continuation(access.node.keyring, number) for number in (now, now + 1))
+    token = await before.token(listing, ["1"])
+    assert await before.position(listing, token) == ["1"]
+    with pytest.raises(InvalidToken) as refused:
+        await after.position(listing, token)
+    assert "start" in refused.value.hint
