@@ -18,7 +18,7 @@ from tenantry.access.models import Models
 from tenantry.access.schema import CHANGES_OF, TUPLES_OF, ChangeRow, Store, TupleRow
 from tenantry.access.sources import TupleSource
 from tenantry.access.stores import StoreNotFound, store_of
-from tenantry.access.tuples import TupleKey
+from tenantry.access.tuples import TupleKey, read_subject
 from tenantry.access.writing import key_of
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
@@ -318,11 +318,27 @@ class Graphs:
         for source in self._sources:
             for one in touched:
                 if one.startswith(f"{source.prefix}_"):
-                    now = [key async for keys in source.of(reads, one) for key in keys]
-                    await known.still()
-                    for gone in _held(known.graph, f"{source.type}:{one}", source.relation).difference(now):
-                        known.graph.remove(gone)
-                    self._add(known, now)
+                    await self._take_in_source(known, reads, source, one)
+
+    async def _take_in_source(self, known: StoreGraph, reads: Reads, source: TupleSource, touched: str) -> None:
+        """Read the tuples of one object again; only what differs is changed, in one go."""
+        graph, object_ = known.graph, f"{source.type}:{touched}"
+        node = _node(graph, object_, source.relation)
+        kept, fresh = set[int](), list[TupleKey]()
+        async for keys in source.of(reads, touched):
+            for key in keys:
+                subject = read_subject(key.user)
+                user = _node(graph, subject.object, subject.relation)
+                if node and user and graph.has(node, user):
+                    kept.add(user)
+                else:
+                    fresh.append(key)
+            await asyncio.sleep(0)
+        await known.still()
+        for user in (*graph.objects(node), *graph.usersets(node)):
+            if user not in kept:
+                graph.remove(TupleKey(graph.text(user), source.relation, object_))
+        self._add(known, fresh)
 
     def _derived(self, row: TupleRow | ChangeRow) -> bool:
         """Whether the tuple is a source's to say."""
@@ -349,10 +365,7 @@ class Graphs:
             self._of_org.pop(org, None)
 
 
-def _held(graph: Graph, object_: str, relation: str) -> set[TupleKey]:
-    """The tuples of one relation to one object."""
+def _node(graph: Graph, object_: str, relation: str) -> int:
+    """The number of an object with a relation; zero, which is nobody's, if no tuple has named the object."""
     number = graph.number(object_)
-    if number is None:
-        return set()
-    node = number << RELATION_BITS | graph.names.relation(relation)
-    return {TupleKey(graph.text(s), relation, object_) for s in (*graph.objects(node), *graph.usersets(node))}
+    return number << RELATION_BITS | graph.names.relation(relation) if number else 0
