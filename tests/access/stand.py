@@ -19,6 +19,7 @@ from tenantry.access.wire import to_wire
 from tenantry.access.writing import Edit, write_tuples
 from tenantry.app.config import Config
 from tenantry.app.node import Node
+from tenantry.core.clock import Clock
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Reads, WriteSet
 from tests.access.store import key, keys
@@ -60,6 +61,7 @@ async def access_on(
     sources: Iterable[TupleSource] = (),
     standing: Standing | None = None,
     kept_tuples: int = KEPT_TUPLES,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Access]:
     """A node with the room, for the block."""
     made: list[Access] = []
@@ -71,7 +73,7 @@ async def access_on(
         log = DecisionLog(node.journal, node.clock, node.ids)
         made.append(Access(node, models, graphs, log, Decisions(graphs, models, log, standing)))
 
-    async with node_of(config, on_open=add):
+    async with node_of(config, clock=clock, on_open=add):
         (access,) = made
         access.log.start()
         try:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple, TypeVar
 
+import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tenantry.access.batch import Item, check_all
 from tenantry.access.check import check
 from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import ConditionFailed, InvalidModel
@@ -18,6 +20,7 @@ from tenantry.access.expand import expand
 from tenantry.access.explain import explain
 from tenantry.access.graph import Graph, Names
 from tenantry.access.language import parse
+from tenantry.access.limits import BATCH_MAX_CHECKS
 from tenantry.access.lists import list_objects, list_users
 from tenantry.access.model import (
     Computed,
@@ -193,6 +196,21 @@ def test_a_check_says_yes_exactly_where_the_naive_evaluator_does(case: Case) -> 
 
 
 @given(cases())
+def test_acc_04_a_batch_answers_as_its_checks_one_by_one(case: Case) -> None:
+    """ACC-04: whatever is asked beside it, in whatever order, with and without contextual tuples and context."""
+    users, nodes = askers(case), case.world.nodes()
+    keys = [TupleKey(user, node.partition("#")[2], node.partition("#")[0]) for node in nodes for user in users]
+    sent = ((case.contextual, case.context), ((), {}))
+    items = [Item(f"{n}", key, *sent[n % 2]) for n, key in enumerate(keys)]
+    for start in range(0, len(items), BATCH_MAX_CHECKS):
+        answers = check_all(case.plan, case.graph, items[start : start + BATCH_MAX_CHECKS])
+        for item in items[start : start + BATCH_MAX_CHECKS]:
+            answer = answers[item.correlation_id]
+            alone = attempt(lambda i=item: check(case.plan, case.graph, i.key, i.contextual, i.context))
+            assert (None if isinstance(answer, ConditionFailed) else answer) is alone
+
+
+@given(cases())
 def test_the_exact_way_comes_to_what_the_naive_evaluator_does(case: Case) -> None:
     expected = {True: {Outcome.YES}, False: {Outcome.NO}, None: {Outcome.CIRCULAR, Outcome.UNDECIDED}}
     for user in askers(case):
@@ -274,6 +292,19 @@ def test_an_explanation_agrees_with_the_check_and_what_it_misses_suffices(case: 
             for missing in explained.missing:
                 assert not {*missing} & {*case.world.tuples}
                 assert check(case.plan, case.graph, key, (*case.contextual, *missing), case.context)
+
+
+@given(cases(), st.sets(st.sampled_from((*USERS, *OBJECTS))))
+def test_acc_20_an_explanation_names_nothing_hidden_and_says_the_same(case: Case, hidden: set[str]) -> None:
+    """ACC-20: whatever is hidden, the verdict stays and no hidden object is named."""
+    for user, node in product(USERS, case.world.nodes()):
+        key = TupleKey(user, node.partition("#")[2], node.partition("#")[0])
+        whole = explain(case.plan, case.graph, key, case.contextual, case.context)
+        cut = explain(case.plan, case.graph, key, case.contextual, case.context, lambda object_: object_ not in hidden)
+        assert (cut.allowed, cut.outcome, cut.tried.outcome) == (whole.allowed, whole.outcome, whole.tried.outcome)
+        text = msgspec.json.encode(cut).decode()
+        assert [name for name in hidden - {user, key.object} if name in text] == []
+        assert {*cut.decided} <= {*whole.decided}
 
 
 @given(cases())

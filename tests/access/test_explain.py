@@ -1,11 +1,15 @@
-"""Explanations: what was tried, what decided, what is missing."""
+"""Explanations: what was tried, what decided, what is missing, and what is kept from whom may not see it."""
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 
 from tenantry.access.closure import Outcome
 from tenantry.access.errors import AccessError
-from tenantry.access.explain import Tried
+from tenantry.access.explain import Explanation
 from tenantry.access.limits import MISSING_MAX, TRACE_MAX_STEPS
+from tenantry.access.reasons import Tried
 from tests.access.store import Store, keys
 
 DOCS = """
@@ -129,3 +133,104 @@ def test_a_trace_is_bounded_and_says_what_it_leaves_out() -> None:
 def test_what_cannot_be_asked_cannot_be_explained(store: Store) -> None:
     with pytest.raises(AccessError):
         store.explained("doc:1#nothing@user:anne")
+
+
+HIDDEN_TUPLES = (
+    "doc:1#parent@folder:x",
+    "doc:1#parent@folder:secret",
+    "folder:secret#viewer@team:board#member",
+    "team:board#member@user:anne",
+    "team:board#member@user:zoe",
+)
+
+
+def everything_but(*hidden: str) -> Callable[[str], bool]:
+    return lambda object_: object_ not in hidden
+
+
+def nothing(object_: str) -> bool:
+    return False
+
+
+def said(explained: Explanation) -> str:
+    return msgspec.json.encode(explained).decode()
+
+
+def test_acc_20_what_the_reader_may_not_see_is_not_named_and_the_verdict_stays() -> None:
+    """ACC-20: the trace is cut there, and says what the hidden part came to."""
+    store = Store(DOCS, *HIDDEN_TUPLES)
+    whole = store.explained("doc:1#reader@user:anne")
+    cut = store.explained("doc:1#reader@user:anne", visible=everything_but("folder:secret", "team:board", "user:zoe"))
+    assert (cut.allowed, cut.outcome, cut.because) == (whole.allowed, whole.outcome, whole.because)
+    assert "folder:secret" in said(whole)
+    for name in ("secret", "board", "zoe"):
+        assert name not in said(cut)
+    assert cut.hidden
+    assert not whole.hidden
+    assert cut.decided == ()
+    (from_parent,) = [step for step in steps(cut.tried) if step.by == "viewer from parent"]
+    assert [(step.of, step.outcome) for step in from_parent.parts] == [
+        ("folder:x#viewer", Outcome.NO),
+        ("not visible to you", Outcome.YES),
+    ]
+    assert from_parent.found == ("doc:1#parent@folder:x",)
+
+
+def test_acc_20_a_hidden_part_does_not_say_how_large_it_is() -> None:
+    """ACC-20: one hidden folder or a hundred, with a team or without: the same explanation."""
+    few = Store(DOCS, "doc:1#parent@folder:x", "doc:1#parent@folder:secret")
+    many = Store(DOCS, "doc:1#parent@folder:x", *(f"doc:1#parent@folder:secret-{n}" for n in range(100)))
+    many.write("folder:secret-1#viewer@team:board#member", "team:board#member@user:zoe")
+
+    def visible(object_: str) -> bool:
+        return "secret" not in object_ and object_ not in {"team:board", "user:zoe"}
+
+    question = "doc:1#reader@user:carl"
+    assert said(few.explained(question, visible=visible)) == said(many.explained(question, visible=visible))
+    assert said(few.explained(question)) != said(many.explained(question))
+
+
+def test_acc_20_no_way_to_a_yes_leads_through_what_is_hidden(store: Store) -> None:
+    """ACC-20: what is missing is told as far as the reader may see both sides of it."""
+    whole = store.explained("doc:1#reader@user:carl").missing
+    cut = store.explained("doc:1#reader@user:carl", visible=everything_but("team:eng")).missing
+    assert keys("team:eng#member@user:carl") in whole
+    assert cut == (keys("doc:1#viewer@user:carl"), keys("folder:x#viewer@user:carl"))
+
+
+def test_acc_20_who_excludes_is_not_named_to_whom_may_not_see_it(store: Store) -> None:
+    """ACC-20: that somebody is excluded is said, by which team is not."""
+    store.write("doc:1#banned@team:eng#member")
+    cut = store.explained("doc:1#reader@user:anne", visible=everything_but("team:eng"))
+    assert cut.because == "No: user:anne would have reader to doc:1, and is excluded."
+    assert (cut.decided, cut.hidden) == ((), True)
+    assert "eng" not in said(cut)
+
+
+def test_acc_20_the_question_itself_and_everybody_are_no_secret() -> None:
+    """ACC-20: whoever asked knows the subject and the object."""
+    store = Store(DOCS, "doc:1#viewer@user:*", "doc:1#viewer@user:anne")
+    cut = store.explained("doc:1#viewer@user:anne", visible=nothing)
+    assert cut.decided == keys("doc:1#viewer@user:anne")
+    assert store.explained("doc:1#viewer@user:bob", visible=nothing).decided == keys("doc:1#viewer@user:*")
+    assert not cut.hidden
+
+
+def test_acc_20_hidden_tuples_under_conditions_are_not_told_of() -> None:
+    """ACC-20: neither the tuple nor the name of its condition."""
+    definitions = DOCS.replace("define parent: [folder]", "define parent: [folder, folder with night]", 1)
+    definitions += "condition night(hour: int) {\n  hour > 20\n}\n"
+    store = Store(definitions, "doc:1#parent@folder:secret with night", "folder:secret#viewer@user:anne")
+    question, context = "doc:1#reader@user:anne", {"hour": 3}
+    whole = store.explained(question, context=context)
+    cut = store.explained(question, context=context, visible=everything_but("folder:secret"))
+    assert "night" in whole.because
+    assert "night" not in cut.because
+    assert "folder:secret" not in said(cut)
+    assert cut.unmet == ()
+    assert "the context lacks hour" in store.explained(question).because
+    cut = store.explained(question, visible=everything_but("folder:secret"))
+    assert (cut.outcome, cut.because) == (
+        Outcome.UNDECIDED,
+        "No answer: whether user:anne has reader to doc:1 depends on a condition that cannot be decided.",
+    )

@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tenantry.access.decisions import At
+from tenantry.access.decisions import At, Decision
 from tenantry.access.stores import StoreNotFound, remove_store, store_of
 from tenantry.access.tuples import TupleKey
 from tenantry.access.writing import WRITE_MAX_TUPLES
 from tenantry.app.config import Config
 from tenantry.cli.demo import ledger
-from tenantry.core.errors import Invalid
+from tenantry.core.errors import Invalid, Stale
+from tenantry.core.limits import LEASE_MS
 from tenantry.journal import Reads
 from tests.access.stand import Access, Tenant, access_on, on, tenant
 from tests.access.store import key
+from tests.stand.clock import ManualClock
 
 
 async def test_what_was_written_counts_and_what_was_deleted_does_not(atlas: Tenant) -> None:
@@ -39,6 +41,17 @@ async def test_a_revision_that_does_not_exist_is_refused_at_once(atlas: Tenant) 
         await atlas.allows("document:1#viewer@user:anne", at_least=rev + 100)
 
 
+async def test_acc_16_a_tuple_that_names_what_another_tenant_has_leads_nowhere(atlas: Tenant, other: Tenant) -> None:
+    """ACC-16: the tenant is outside what a tuple can say, directly and by a chain of parents, written or contextual."""
+    await other.write("folder:theirs#viewer@user:anne", "group:theirs#member@user:anne")
+    rev = await other.write("document:1#parent@folder:theirs")
+    assert await other.allows("document:1#viewer@user:anne", at_least=rev)
+    rev = await atlas.write("document:1#parent@folder:theirs", "document:2#viewer@group:theirs#member")
+    assert not await atlas.allows("document:1#viewer@user:anne", at_least=rev)
+    assert not await atlas.allows("document:2#viewer@user:anne")
+    assert not await atlas.allows("document:3#viewer@user:anne", contextual=("document:3#parent@folder:theirs",))
+
+
 async def test_two_organizations_with_the_same_tuples_do_not_meet(atlas: Tenant, other: Tenant) -> None:
     await atlas.write("document:1#viewer@user:anne")
     rev = await other.write("document:1#viewer@user:bob")
@@ -48,7 +61,8 @@ async def test_two_organizations_with_the_same_tuples_do_not_meet(atlas: Tenant,
         await other.access.decisions.check(other.organization.scope, atlas.store, key("document:1#viewer@user:anne"))
 
 
-async def test_nothing_written_while_a_store_is_read_is_lost(access: Access, rounds: int) -> None:
+async def test_acc_08_nothing_written_or_deleted_while_a_store_is_read_is_lost(access: Access, rounds: int) -> None:
+    """ACC-08: what is deleted while a store is being read is not there afterwards, and what is written is."""
     for _ in range(rounds):
         atlas = await tenant(access)
         many = [f"document:{n}#viewer@user:u{n}" for n in range(10 * WRITE_MAX_TUPLES)]
@@ -73,8 +87,38 @@ async def test_fifty_writers_of_different_tuples_do_not_conflict(atlas: Tenant) 
     assert all([await atlas.allows(f"document:1#viewer@user:u{n}", at_least=at_least) for n in range(50)])
 
 
+async def test_acc_12_steady_writers_keep_no_question_waiting(atlas: Tenant) -> None:
+    """ACC-12: while somebody is added, removed and banned without end, each answer is right at the revision that it names."""
+    await atlas.write("document:1#viewer@user:bob")
+    banned: dict[int, bool] = {}
+    stop = asyncio.Event()
+
+    async def ban() -> None:
+        while not stop.is_set():
+            banned[await atlas.write("document:1#banned@user:bob")] = True
+            banned[await atlas.write(without=("document:1#banned@user:bob",))] = False
+
+    async def fill(n: int) -> None:
+        m = 0
+        while not stop.is_set():
+            await atlas.write(f"document:{n}-{m}#viewer@user:bob")
+            m += 1
+
+    writers = [asyncio.create_task(ban()), *(asyncio.create_task(fill(n)) for n in range(4))]
+    answers: list[Decision] = []
+    while len(answers) < 100:
+        question = key("document:1#reader@user:bob")
+        answers.append(await atlas.access.decisions.check(atlas.organization.scope, atlas.store, question))
+        await asyncio.sleep(0)
+    stop.set()
+    await asyncio.gather(*writers)
+    for answer in answers:
+        said = max((rev for rev in banned if rev <= answer.revision), default=0)
+        assert answer.allowed is not banned.get(said, False)
+
+
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
-async def test_two_nodes_agree_at_the_revision_that_the_writer_names(fresh: Config) -> None:
+async def test_acc_09_two_nodes_agree_at_the_revision_that_the_writer_names(fresh: Config) -> None:
     """ACC-09: whoever asks another node with the writer's revision is never answered from before it."""
     async with access_on(fresh) as here, access_on(fresh) as there:
         mine = await tenant(here)
@@ -84,6 +128,20 @@ async def test_two_nodes_agree_at_the_revision_that_the_writer_names(fresh: Conf
             assert await theirs.allows(f"document:{n}#viewer@user:bob", at_least=rev)
             rev = await mine.write(without=(f"document:{n}#viewer@user:bob",))
             assert not await theirs.allows(f"document:{n}#viewer@user:bob", at_least=rev)
+
+
+async def test_acc_09_a_node_that_hears_nothing_says_nothing(fresh: Config, clock: ManualClock) -> None:
+    """ACC-09: a node that is cut from the changelog is closed when its lease has run out."""
+    async with access_on(fresh, clock=clock) as access:
+        atlas = await tenant(access)
+        await atlas.write("document:1#viewer@user:anne")
+        assert await atlas.allows("document:1#viewer@user:anne")
+        await access.node.following.close()
+        clock.advance(LEASE_MS - 1)
+        assert await atlas.allows("document:1#viewer@user:anne")
+        clock.advance(1)
+        with pytest.raises(Stale):
+            await atlas.allows("document:1#viewer@user:anne")
 
 
 async def test_memory_is_bounded_and_a_forgotten_store_is_read_again(fresh: Config) -> None:

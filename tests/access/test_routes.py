@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from tenantry.access.continuation import Continuation, InvalidToken, Listing
 from tenantry.access.limits import LIST_MAX
 from tenantry.access.system import SYSTEM_STORE, system_model
 from tenantry.core.ids import ulid
@@ -247,7 +248,7 @@ async def test_a_batch_of_more_than_fifty_or_of_one_name_twice_is_refused(acme: 
     checks = [{"tuple_key": asked, "correlation_id": f"c{n}"} for n in range(51)]
     assert (await acme.post(f"{path}/batch-check", {"checks": checks[:50]})).status_code == 200
     many = await acme.post(f"{path}/batch-check", {"checks": checks})
-    assert (many.status_code, many.json()["code"]) == (400, "exceeded_entity_limit")
+    assert (many.status_code, many.json()["code"]) == (400, "validation_error")
     twice = await acme.post(f"{path}/batch-check", {"checks": [checks[0], checks[0]]})
     assert (twice.status_code, twice.json()["code"]) == (400, "validation_error")
 
@@ -424,3 +425,69 @@ async def test_an_answer_is_explained_to_whoever_may_read_tuples(acme: Caller) -
     assert explained["answer"] == answer
     (banned,) = keys("document:1#banned@user:anne")
     assert explained["explanation"]["decided"] == [msgspec.to_builtins(banned)]
+
+
+async def test_acc_07_ten_thousand_bans_in_one_call_are_refused_whole(acme: Caller) -> None:
+    """ACC-07: more tuples than one write may hold are none written, with OpenFGA's code; never a 200 for less."""
+    path = await acme.store()
+    refused = await acme.write(path, *(f"document:1#banned@user:{n}" for n in range(10_000)))
+    assert (refused.status_code, refused.json()["code"]) == (400, "exceeded_entity_limit")
+    assert (await acme.post(f"{path}/read", {})).json()["tuples"] == []
+
+
+async def test_acc_21_what_is_too_large_is_refused_in_openfgas_words(acme: Caller) -> None:
+    """ACC-21: batches, contexts, contextual tuples and models beyond the limits are refused before they cost anything."""
+    path = await acme.store()
+    (asked,) = wire_keys("document:1#viewer@user:anne")
+    contextual = wire_keys(*(f"document:{n}#viewer@user:a" for n in range(101)))
+    types = [{"type": f"t{n}"} for n in range(5_000)]
+    many = [{"tuple_key": {"user": "u:1"}, "correlation_id": f"c{n}"} for n in range(5_000)]
+    batch = await acme.post(f"{path}/batch-check", {"checks": many})
+    assert (batch.status_code, batch.json()["code"]) == (400, "validation_error")
+    for refused in (
+        await acme.post(f"{path}/check", {"tuple_key": asked, "contextual_tuples": {"tuple_keys": contextual}}),
+        await acme.post(f"{path}/check", {"tuple_key": asked, "context": {"x": "a" * 100_000}}),
+        await acme.post(f"{path}/authorization-models", {"type_definitions": types}),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (400, "exceeded_entity_limit"), refused.text
+    head = f"POST {path}/check HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {acme.token}\r\nContent-Length: 5000000\r\n\r\n"
+    huge = await acme.server.raw(head.encode())
+    assert huge.startswith(b"HTTP/1.1 413 ")
+    assert b'"exceeded_entity_limit"' in huge
+
+
+async def test_a_tuple_keeps_its_condition_and_one_under_another_is_in_conflict(acme: Caller) -> None:
+    path = await acme.store(
+        "type user\ntype document\n  relations\n    define viewer: [user, user with on_call]\n"
+        "condition on_call(now: int, until: int) {\n  now < until\n}\n"
+    )
+    (key,) = wire_keys("document:1#viewer@user:anne")
+    conditional = {**key, "condition": {"name": "on_call", "context": {"until": 10}}}
+    written = await acme.post(f"{path}/write", {"writes": {"tuple_keys": [conditional]}})
+    assert written.status_code == 200
+    (kept,) = (await acme.post(f"{path}/read", {})).json()["tuples"]
+    assert kept["key"] == conditional
+    answers = [
+        (await acme.post(f"{path}/check", {"tuple_key": key, "context": {"now": now}})).json()["allowed"]
+        for now in (5, 15, 5)
+    ]
+    assert answers == [True, False, True]
+    for again, status, code in ((conditional, 200, None), (key, 409, "Aborted")):
+        body = {"writes": {"tuple_keys": [again], "on_duplicate": "ignore"}}
+        answer = await acme.post(f"{path}/write", body)
+        assert (answer.status_code, answer.json().get("code")) == (status, code)
+    undecided = await acme.post(f"{path}/check", {"tuple_key": key})
+    assert (undecided.status_code, undecided.json()["code"]) == (400, "validation_error")
+
+
+async def test_acc_23_a_token_from_before_a_restore_is_refused(access: Access, acme: Caller) -> None:
+    """ACC-23: a token of an older life of the data leads nowhere, and says to read again from the start."""
+    await acme.store()
+    listing = Listing(acme.organization.id, "", "stores")
+    now = access.node.incarnation.number
+    before, after = (Continuation(access.node.keyring, number) for number in (now, now + 1))
+    token = await before.token(listing, ["1"])
+    assert await before.position(listing, token) == ["1"]
+    with pytest.raises(InvalidToken) as refused:
+        await after.position(listing, token)
+    assert "start" in refused.value.hint

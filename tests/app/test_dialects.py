@@ -44,4 +44,5 @@ def test_each_dialect_has_its_content_type_and_members() -> None:
         Dialect.PROBLEM: ("application/problem+json", ["code", "detail", "status", "title", "type"]),
         Dialect.OAUTH: ("application/json", ["error", "error_description"]),
         Dialect.SCIM: ("application/scim+json", ["detail", "schemas", "status"]),
+        Dialect.OPENFGA: ("application/json", ["code", "message"]),
     }

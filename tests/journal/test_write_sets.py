@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tenantry.access.schema import CHANGES_OF, NOTE_CHANGES
 from tenantry.cli.demo import ledger
 from tenantry.core import scopes
 from tenantry.core.errors import Conflict, Ended, Invalid, Misuse, NotFound, TooLarge
@@ -71,6 +72,20 @@ async def test_a_change_without_an_event_is_misuse(acme: Organization) -> None:
         async with acme.begin() as w:
             w.cut("session_1")
     assert await acme.holdings() == before
+
+
+async def test_a_settled_statement_finds_the_revision_of_its_set_and_is_not_silent(acme: Organization) -> None:
+    rows = '[["document", "1", "viewer", "user:anne", "", ""]]'
+    with pytest.raises(Misuse):
+        async with acme.begin() as w:
+            w.write_settled(NOTE_CHANGES, store="store_1", rows=rows, added=1)
+    for _ in range(2):
+        async with acme.begin() as w:
+            w.write_settled(NOTE_CHANGES, store="store_1", rows=rows, added=1)
+            w.write_settled(NOTE_CHANGES, store="store_1", rows=rows, added=0)
+            w.record(ledger.MemberAdded("Anne"))
+    told = await acme.reads.all(CHANGES_OF, store="store_1", rev=0, place=0, most=10)
+    assert [(one.rev, one.place, one.added) for one in told] == [(1, 0, 1), (1, 1, 0), (2, 0, 1), (2, 1, 0)]
 
 
 async def test_the_platforms_part_may_not_be_silent_either(acme: Organization) -> None:

@@ -142,7 +142,7 @@ class BatchItem(_Taken, frozen=True):
     """One question of many."""
 
     tuple_key: Key
-    correlation_id: Annotated[str, Meta(pattern="^[a-zA-Z0-9-]{1,36}(?!\n)$", max_length=36)]
+    correlation_id: str
     contextual_tuples: Keys | None = None
     context: Context | None = None
 
@@ -150,7 +150,7 @@ class BatchItem(_Taken, frozen=True):
 class BatchCheck(_Taken, frozen=True):
     """Many questions."""
 
-    checks: Annotated[tuple[BatchItem, ...], Meta(min_length=1)]
+    checks: tuple[BatchItem, ...]
     authorization_model_id: MaybeUlid = ""
     consistency: Consistency = "UNSPECIFIED"
 

@@ -72,7 +72,7 @@ class Circumstances:
     def __init__(self, conditions: Conditions, context: Mapping[str, object] | None = None) -> None:
         self._conditions = conditions
         self._context = context or {}
-        self._bytes = len(_encoded(context)) if context else 0
+        self._bytes = len(encoded(context)) if context else 0
         if self._bytes > CONTEXT_MAX_BYTES:
             raise LimitExceeded(f"A context may have {CONTEXT_MAX_BYTES} bytes; this one has {self._bytes}.")
         self._found: dict[RelationshipCondition, bool | ConditionFailed] = {}
@@ -89,9 +89,14 @@ class Circumstances:
         return found
 
 
-def _encoded(context: Mapping[str, object]) -> bytes:
+def encoded(context: Mapping[str, object]) -> bytes:
+    """A context in one form, whatever the order of its names.
+
+    Raises:
+        LimitExceeded: it lies too deep.
+    """
     try:
-        return msgspec.json.encode(context)
+        return msgspec.json.encode(context, order="sorted")
     except RecursionError as error:
         raise LimitExceeded("The context lies too deep.") from error
 

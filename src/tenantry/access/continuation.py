@@ -20,7 +20,7 @@ class InvalidToken(AccessError):
 
     code = "invalid_continuation_token"
     number = 2007
-    sentence = "Invalid continuation token"
+    sentence = "Invalid continuation token."
 
 
 class Listing(msgspec.Struct, frozen=True):

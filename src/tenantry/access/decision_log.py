@@ -15,6 +15,7 @@ from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import NotFound, TenantryError, Unavailable
 from tenantry.core.ids import IdSource
+from tenantry.core.limits import VALUE_MAX
 from tenantry.core.principal import SYSTEM
 from tenantry.core.tasks import end
 from tenantry.journal import Journal, Reads
@@ -26,8 +27,8 @@ LOSS_MS = 1_000
 WAITING_MAX = 50_000
 """Rows that wait on one node."""
 
-ROWS_A_SET = 400
-"""Each is at most 2 KiB, and a value of a set at most 1 MiB."""
+SET_BYTES = VALUE_MAX - 65_536
+"""What one set takes of them; no row is nearly as large as the difference."""
 
 FOREVER_MS = 2**62
 
@@ -51,8 +52,9 @@ class DecisionLog:
         self._journal = journal
         self._clock = clock
         self._ids = ids
-        self._waiting: dict[str, deque[tuple[object, ...]]] = {}
-        self._count = 0
+        self._rows: dict[str, deque[tuple[str, bytes]]] = {}
+        self.waiting = 0
+        """Rows that are not written yet."""
         self._since: float | None = None
         self._flushing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -64,14 +66,14 @@ class DecisionLog:
             Unavailable: too much waits, or for too long.
         """
         late = self._since is not None and (self._clock.boottime() - self._since) * 1000 > LOSS_MS
-        if late or self._count >= WAITING_MAX:
+        if late or self.waiting >= WAITING_MAX:
             raise Unavailable("The decision log cannot be written.", hint="Ask again in a second.")
 
     def note(self, org: str, *decided: object) -> None:
         """Remember one decision: the columns of a `DecisionRow` after its time."""
-        row = (self._ids.new("decision"), self._clock.now_ms(), *decided)
-        self._waiting.setdefault(org, deque()).append(row)
-        self._count += 1
+        row = self._ids.new("decision")
+        self._rows.setdefault(org, deque()).append((row, msgspec.json.encode((row, self._clock.now_ms(), *decided))))
+        self.waiting += 1
         if self._since is None:
             self._since = self._clock.boottime()
 
@@ -89,8 +91,8 @@ class DecisionLog:
         """Write what waits now. What cannot be written goes on waiting."""
         async with self._flushing:
             began = self._clock.boottime()
-            if all(await asyncio.gather(*(self._flush(org) for org in list(self._waiting)))):
-                self._since = began if self._count else None
+            if all(await asyncio.gather(*(self._flush(org) for org in list(self._rows)))):
+                self._since = began if self.waiting else None
 
     async def _run(self) -> None:
         while True:
@@ -98,21 +100,36 @@ class DecisionLog:
             await self.flush()
 
     async def _flush(self, org: str) -> bool:
-        rows = self._waiting[org]
-        while rows:
-            batch = list(itertools.islice(rows, ROWS_A_SET))
+        rows = self._rows[org]
+        left = len(rows)  # what is noted meanwhile has a second of its own
+        while left:
+            batch = _batch(rows, left)
             try:
                 async with self._journal.begin(scopes.of_job(org), SYSTEM) as w:
-                    w.write(LOG_DECISIONS, id=batch[0][0], rows=msgspec.json.encode(batch).decode())
+                    encoded = b"[" + b",".join(row for _, row in batch) + b"]"
+                    w.write(LOG_DECISIONS, id=batch[0][0], rows=encoded.decode())
             except NotFound:
                 pass  # the organization is gone, and with it whoever could read of it
             except TenantryError:
                 return False
             for _ in batch:
                 rows.popleft()
-            self._count -= len(batch)
-        del self._waiting[org]
+            self.waiting -= len(batch)
+            left -= len(batch)
+        if not rows:
+            del self._rows[org]
         return True
+
+
+def _batch(rows: deque[tuple[str, bytes]], most: int) -> list[tuple[str, bytes]]:
+    """The oldest rows, as many as one set takes, at the most `most`."""
+    size, batch = 0, list[tuple[str, bytes]]()
+    for row in itertools.islice(rows, most):
+        size += len(row[1]) + 1
+        if size > SET_BYTES and batch:
+            break
+        batch.append(row)
+    return batch
 
 
 async def search(reads: Reads, wanted: Search, before: str, most: int) -> list[DecisionRow]:

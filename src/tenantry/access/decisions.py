@@ -5,13 +5,16 @@ takes long (lists, explanations) is walked on a thread of a small pool while the
 """
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from tenantry.access.batch import Item, check_all
+from tenantry.access.chain import Chain, Verdict, bounded
 from tenantry.access.check import check
 from tenantry.access.decision_log import DecisionLog
 from tenantry.access.errors import AccessError, ConditionFailed, LimitExceeded, TooComplex
@@ -25,12 +28,9 @@ from tenantry.access.plan import Plan
 from tenantry.access.question import admit
 from tenantry.access.sources import Standing
 from tenantry.access.tuples import TupleKey
-from tenantry.core.errors import Throttled
+from tenantry.core.errors import Misuse, Throttled
 from tenantry.core.ids import is_ulid
 from tenantry.core.scopes import TenantScope
-
-BATCH_MAX = 50
-"""Questions of one batch (OpenFGA: 50)."""
 
 STREAM_MAX = 100_000
 """Objects of one streamed list."""
@@ -41,9 +41,6 @@ WALK_S = 3.0
 WALKS = 2
 WALKS_WAITING = 32
 """Lists and explanations under way at one time, and those that wait for their turn; more are refused."""
-
-TURN_S = 0.005
-"""How long a batch keeps the event loop."""
 
 PRINCIPALS = {"user": "user", "agent": "agent", "service": "service", "mcp_server": "mcp", "job": "job"}
 """The prefix of the ids of each type of principal. Subjects of other ids are the vendor's own, and have no standing."""
@@ -63,14 +60,6 @@ class Asking(msgspec.Struct, frozen=True):
     request: str = ""
 
 
-class Question(msgspec.Struct, frozen=True):
-    """Whether `key.user` has `key.relation` to `key.object`, the contextual tuples counted as if they were written."""
-
-    key: TupleKey
-    contextual: tuple[TupleKey, ...] = ()
-    context: Context | None = None
-
-
 class At(msgspec.Struct, frozen=True):
     """What an answer is to be given at: a model other than the store's, and a revision that it must not be older than."""
 
@@ -79,12 +68,13 @@ class At(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """An answer. `because` is empty where the graph decided."""
+    """An answer. `because` is empty where the graph decided; `verdict` says of a chain what every party of it said."""
 
     allowed: bool
     revision: int
     model: str
     because: str = ""
+    verdict: Verdict | None = None
     explanation: Explanation | None = None
 
 
@@ -141,61 +131,56 @@ class Decisions:
         *,
         contextual: tuple[TupleKey, ...] = (),
         context: Context | None = None,
+        chain: Chain | None = None,
         at: At = NOW,
         asking: Asking = NOBODY,
         explained: bool = False,
     ) -> Decision:
-        """Decide; `explained` also says why, which is dearer.
+        """Decide; for a `chain` that acts for `key.user`, whether all of it may. `explained` also says why, which is dearer.
 
         Raises:
             StoreNotFound, NoModel, ModelNotFound: there is nothing to decide by.
             AccessError, InvalidTuple, ConditionFailed, TooComplex: as `check.check`.
             Stale, Unavailable: this node cannot say now.
+            Misuse: the chain acts for another subject.
         """
-        question = Question(key, contextual, context)
-        inactive = await self._inactive(scope.org, {key.user})
+        if chain is not None and chain.subject != key.user:
+            raise Misuse("A chain is asked about its own subject.")
+        inactive = await self._inactive(scope.org, _parties(key, chain))
         view = await self._view(scope, store, at)
         if not explained:
-            return self._decide(view, question, inactive, asking)
-        explanation = await self._apart(view, lambda: explain(view.plan, view.known.graph, key, contextual, context))
-        because = INACTIVE if key.user in inactive else ""
-        allowed = explanation.allowed and not because
-        self._note(view, key, asking, allowed=allowed, because=because)
-        return Decision(allowed, view.revision, view.model, because, explanation)
+            return self._decide(view, Item("", key, contextual, context), chain, inactive, asking)
+        walk = functools.partial(explain, view.plan, view.known.graph, key, contextual, context)
+        explanation = await self._apart(view, walk)
+        decision = self._settle(view, key, chain, inactive, asking, allowed=explanation.allowed)
+        return msgspec.structs.replace(decision, explanation=explanation)
 
     async def batch_check(
         self,
         scope: TenantScope,
         store: str,
-        questions: list[Question],
+        items: Sequence[Item],
         *,
         at: At = NOW,
         asking: Asking = NOBODY,
-    ) -> list[Decision | AccessError]:
+    ) -> dict[str, Decision | AccessError]:
         """Decide many at one revision, each by itself: one that cannot be decided is answered with its error.
 
         Raises:
-            LimitExceeded: they are too many.
+            AccessError: there are none or too many, or two have the same id.
             StoreNotFound, NoModel, ModelNotFound, Stale, Unavailable: as `check`.
         """
-        if len(questions) > BATCH_MAX:
-            raise LimitExceeded(f"The number of batch checks exceeds the allowed limit of {BATCH_MAX}")
-        inactive = await self._inactive(scope.org, {question.key.user for question in questions})
+        inactive = await self._inactive(scope.org, {item.key.user for item in items})
         view = await self._view(scope, store, at)
-        answers: list[Decision | AccessError] = []
-        view.known.enter()
-        try:
-            until = time.monotonic() + TURN_S
-            for question in questions:
-                try:
-                    answers.append(self._decide(view, question, inactive, asking))
-                except AccessError as error:
-                    answers.append(error)
-                if time.monotonic() > until:
-                    await asyncio.sleep(0)
-                    until = time.monotonic() + TURN_S
-        finally:
-            view.known.leave()
+        found = check_all(view.plan, view.known.graph, items)
+        answers: dict[str, Decision | AccessError] = {}
+        for item in items:
+            answer = found[item.correlation_id]
+            if isinstance(answer, AccessError):
+                self._note_failure(view, item.key, asking, answer)
+                answers[item.correlation_id] = answer
+            else:
+                answers[item.correlation_id] = self._settle(view, item.key, None, inactive, asking, allowed=answer)
         return answers
 
     async def list_objects(
@@ -285,20 +270,35 @@ class Decisions:
                 return _View(scope.org, known, *kept, known.revision)
             await self._models.plan(known.store, at.model)
 
-    def _decide(self, view: _View, question: Question, inactive: set[str], asking: Asking) -> Decision:
-        key = question.key
+    def _decide(self, view: _View, item: Item, chain: Chain | None, inactive: set[str], asking: Asking) -> Decision:
+        key = item.key
         try:
             if key.user in inactive:
                 admit(view.plan, key)
-                allowed, because = False, INACTIVE
+                allowed = False
             else:
-                allowed = check(view.plan, view.known.graph, key, question.contextual, question.context)
-                because = ""
-        except (TooComplex, ConditionFailed) as error:
-            self._note(view, key, asking, allowed=False, because=error.reason)
+                allowed = check(view.plan, view.known.graph, key, item.contextual, item.context)
+        except AccessError as error:
+            self._note_failure(view, key, asking, error)
             raise
+        return self._settle(view, key, chain, inactive, asking, allowed=allowed)
+
+    def _settle(
+        self, view: _View, key: TupleKey, chain: Chain | None, inactive: set[str], asking: Asking, *, allowed: bool
+    ) -> Decision:
+        """What the graph said, within what the subject's standing and the chain let it."""
+        verdict = bounded(chain, key.relation, key.object, subject=allowed) if chain else None
+        because = INACTIVE if inactive & _parties(key, chain) else ""
+        if not because and verdict and allowed and verdict.denials:
+            because = str(verdict.denials[0])
+        allowed = allowed and not because
         self._note(view, key, asking, allowed=allowed, because=because)
-        return Decision(allowed, view.revision, view.model, because)
+        return Decision(allowed, view.revision, view.model, because, verdict)
+
+    def _note_failure(self, view: _View, key: TupleKey, asking: Asking, error: AccessError) -> None:
+        """A question that was understood and could not be decided is in the log, too; nothing was permitted."""
+        if isinstance(error, TooComplex | ConditionFailed):
+            self._note(view, key, asking, allowed=False, because=error.reason)
 
     def _note(self, view: _View, key: TupleKey, asking: Asking, *, allowed: bool, because: str) -> None:
         said = (key.user, key.relation, key.object, int(allowed), because, asking.caller, asking.request)
@@ -353,7 +353,12 @@ class _Complete:
 
 
 def principal_of(subject: str) -> str:
-    """The id of the principal that a subject is, or nothing."""
-    type_, _, id_ = subject.partition(":")
-    prefix, _, rest = id_.partition("_")
-    return id_ if prefix and PRINCIPALS.get(type_) == prefix and is_ulid(rest) else ""
+    """The id of the principal that a subject, or an actor by its id alone, is; or nothing."""
+    type_, colon, id_ = subject.partition(":")
+    prefix, _, rest = (id_ if colon else type_).partition("_")
+    known = PRINCIPALS.get(type_) == prefix if colon else prefix in PRINCIPALS.values()
+    return f"{prefix}_{rest}" if known and is_ulid(rest) else ""
+
+
+def _parties(key: TupleKey, chain: Chain | None) -> set[str]:
+    return {key.user, *(actor.id for actor in chain.actors)} if chain else {key.user}

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tenantry.access.errors import AccessError, ConditionFailed, LimitExceeded
+from tenantry.access.errors import ConditionFailed, LimitExceeded
 from tenantry.access.graph import RELATION_MASK, Graph
 from tenantry.access.limits import EXPAND_MAX_USERS
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without, admitted
-from tenantry.access.question import View, goal_of
+from tenantry.access.question import View, admit_object, goal_of
 from tenantry.access.tuples import TupleKey
 
 
@@ -90,11 +90,7 @@ def expand(
         LimitExceeded: the level holds more subjects than an answer may.
     """
     view = View(plan, graph, contextual, context)
-    try:
-        target = plan.vocabulary.check_object(object_, relation)
-    except AccessError as error:
-        raise AccessError(error.message, hint=error.hint) from error
-    goal = goal_of(view, target, relation)
+    goal = goal_of(view, admit_object(plan, object_, relation), relation)
     return _Expansion(view, goal.node, weighs=context is not None).step(goal.rule.step)
 
 

@@ -69,14 +69,16 @@ def explain(
     missing: list[tuple[TupleKey, ...]] = []
     if outcome is Outcome.NO:
         suffices = _Suffices(plan, graph, key, contextual, context)
-        seen = (way for way in reasons.missing(goal.node) if sight.sees_all(way))
-        missing = list(islice(filter(suffices, seen), MISSING_MAX))
-    unmet = sight.of(reasons.unmet)[:TRACE_MAX_STEPS]
-    because = _sentence(key, outcome, excluded=bool(decided), unmet=unmet, closure=closure)
-    return Explanation(allowed, outcome, because, tried, sight.of(decided), unmet, tuple(missing), sight.hid)
+        ways = (way for way in reasons.missing(goal.node) if sight.sees_all(way))
+        missing = list(islice(filter(suffices, ways), MISSING_MAX))
+    seen, unmet = sight.of(decided), sight.of(reasons.unmet)[:TRACE_MAX_STEPS]
+    # Why a condition cannot be decided may tell of a tuple that is hidden.
+    failure = "" if sight.hid or not closure.failures else closure.failures[0].message
+    because = _sentence(key, outcome, excluded=bool(decided), unmet=unmet, failure=failure)
+    return Explanation(allowed, outcome, because, tried, seen, unmet, tuple(missing), sight.hid)
 
 
-def _sentence(key: TupleKey, outcome: Outcome, *, excluded: bool, unmet: tuple[TupleKey, ...], closure: Closure) -> str:
+def _sentence(key: TupleKey, outcome: Outcome, *, excluded: bool, unmet: tuple[TupleKey, ...], failure: str) -> str:
     asked = f"{key.user} has {key.relation} to {key.object}"
     names = ", ".join(sorted({one.condition.name for one in unmet if one.condition}))
     match outcome:
@@ -87,7 +89,8 @@ def _sentence(key: TupleKey, outcome: Outcome, *, excluded: bool, unmet: tuple[T
         case Outcome.TOO_DEEP:
             return f"No answer: whether {asked} depends on objects that lie too deep (depth_exceeded)."
         case Outcome.UNDECIDED:
-            return f"No answer: whether {asked} depends on a condition. {closure.failures[0].message}."
+            why = f": {failure}" if failure else ""
+            return f"No answer: whether {asked} depends on a condition that cannot be decided{why}."
         case Outcome.NO if excluded:
             return f"No: {key.user} would have {key.relation} to {key.object}, and is excluded."
         case Outcome.NO if names:

@@ -112,8 +112,9 @@ class Graph:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.size = 0
-        # Number 0 is nobody's, so that a node is never zero.
-        self._numbers: dict[str, int] = {"": 0}
+        # Number 0 is nobody's, so that a node is never zero. What is kept is the node of the object alone: as the subject of
+        # tuples it is then one and the same integer in memory, not one each.
+        self._nodes: dict[str, int] = {"": 0}
         self._texts: list[str] = [""]
         self._kinds: array[int] = array("Q", (0,))
         self._objects: dict[int, _Bag] = {}
@@ -127,8 +128,10 @@ class Graph:
     def add(self, key: TupleKey) -> bool:
         """Add a tuple; false if it is there, under whatever condition. The model is not asked: see `tuples.Vocabulary.admit`."""
         subject = read_subject(key.user)
-        node = self._number(read_object(key.object)) << RELATION_BITS | self.names.relation(key.relation)
-        user = self._number(subject) << RELATION_BITS | self.names.relation(subject.relation)
+        node = self._node(read_object(key.object)) | self.names.relation(key.relation)
+        user = self._node(subject)
+        if subject.relation:
+            user |= self.names.relation(subject.relation)
         if self.has(node, user) or user in self.conditional(node):
             return False
         if key.condition:
@@ -144,11 +147,11 @@ class Graph:
     def remove(self, key: TupleKey) -> bool:
         """Remove a tuple, whatever its condition; false if it is not there. Numbers stay."""
         subject = read_subject(key.user)
-        object_, of = self.number(key.object), self.number(subject.object)
+        object_, of = self.node(key.object), self.node(subject.object)
         if object_ is None or of is None:
             return False
-        node = object_ << RELATION_BITS | self.names.relation(key.relation)
-        user = of << RELATION_BITS | self.names.relation(subject.relation)
+        node = object_ | self.names.relation(key.relation)
+        user = of | self.names.relation(subject.relation)
         if user in self.conditional(node):
             del self._conditional[node][user]
             if not self._conditional[node]:
@@ -164,7 +167,12 @@ class Graph:
 
     def number(self, object_: str) -> int | None:
         """The number of an object or wildcard, if a tuple has ever named it."""
-        return self._numbers.get(object_)
+        node = self.node(object_)
+        return None if node is None else node >> RELATION_BITS
+
+    def node(self, object_: str) -> int | None:
+        """The node of an object or wildcard as a subject, if a tuple has ever named it."""
+        return self._nodes.get(object_)
 
     def has(self, node: int, subject: int) -> bool:
         bag = (self._usersets if subject & RELATION_MASK else self._objects).get(node)
@@ -195,13 +203,13 @@ class Graph:
         object_ = self._texts[subject >> RELATION_BITS]
         return f"{object_}#{relation}" if relation else object_
 
-    def _number(self, object_: Subject) -> int:
+    def _node(self, object_: Subject) -> int:
         text = object_.object
-        number = self._numbers.setdefault(text, len(self._texts))
-        if number == len(self._texts):
+        node = self._nodes.setdefault(text, len(self._texts) << RELATION_BITS)
+        if node >> RELATION_BITS == len(self._texts):
             self._texts.append(text)
             self._kinds.append(_kind(self.names, object_))
-        return number
+        return node
 
 
 class _Contextual:
@@ -226,7 +234,7 @@ class Overlay:
         self.tuples: Tuples = self if contextual else graph
         """The quickest thing that answers as this does, of all that occurs in a tuple."""
         self._graph = graph
-        self._numbers: dict[str, int] = {}
+        self._nodes: dict[str, int] = {}
         self._texts: list[str] = []
         self._kinds: list[int] = []
         self._own = _Contextual() if contextual else _EMPTY
@@ -235,12 +243,12 @@ class Overlay:
 
     def subject(self, subject: Subject) -> int:
         """The node of a subject, or of an object with a relation."""
-        return self._number(subject) << RELATION_BITS | self.names.relation(subject.relation)
+        return self._node(subject) | self.names.relation(subject.relation)
 
     def everybody(self, type_: str) -> int:
         """The node of a type's wildcard; zero if no tuple names it."""
         text = f"{type_}:*"
-        return (self._graph.number(text) or self._numbers.get(text, 0)) << RELATION_BITS
+        return self._graph.node(text) or self._nodes.get(text, 0)
 
     def has(self, node: int, subject: int) -> bool:
         own = self._own
@@ -278,7 +286,7 @@ class Overlay:
 
     def _add(self, key: TupleKey) -> None:
         user = read_subject(key.user)
-        node = self._number(read_object(key.object)) << RELATION_BITS | self.names.relation(key.relation)
+        node = self._node(read_object(key.object)) | self.names.relation(key.relation)
         subject, own = self.subject(user), self._own
         if key.condition:
             own.conditional.setdefault(node, {})[subject] = key.condition
@@ -293,16 +301,17 @@ class Overlay:
         own = extra.get(node)
         return own.union(kept) if own else kept
 
-    def _number(self, object_: Subject) -> int:
+    def _node(self, object_: Subject) -> int:
         text = object_.object
-        known = self._graph.number(text)
+        known = self._graph.node(text)
         if known is not None:
             return known
-        number = self._numbers.setdefault(text, ~len(self._texts))
-        if ~number == len(self._texts):
+        unknown = ~len(self._texts) << RELATION_BITS
+        node = self._nodes.setdefault(text, unknown)
+        if node == unknown:
             self._texts.append(text)
             self._kinds.append(_kind(self.names, object_))
-        return number
+        return node
 
 
 _EMPTY = _Contextual()

@@ -2,8 +2,8 @@
 
 A graph is exactly at a revision. It is read while writers go on: what it read may be newer than where it began, so the changes from
 there on are taken in once more, up to a head that was read after the last piece; taking one in twice changes nothing. From then on a
-change that this node has heard of and that touches the store makes whoever asks wait until the graph has it. A change is never taken in
-while somebody walks.
+change that this node has heard of and that touches the store makes whoever asks after it wait until the graph has it. A change is never
+taken in while somebody walks.
 
 The derived tuples of a `TupleSource` are never older than the graph's revision; one that changes while it is read may be newer.
 """
@@ -18,7 +18,7 @@ from tenantry.access.models import Models
 from tenantry.access.schema import CHANGES_OF, TUPLES_OF, ChangeRow, Store, TupleRow
 from tenantry.access.sources import TupleSource
 from tenantry.access.stores import StoreNotFound, store_of
-from tenantry.access.tuples import TupleKey
+from tenantry.access.tuples import TupleKey, read_subject
 from tenantry.access.writing import key_of
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
@@ -69,8 +69,13 @@ class StoreGraph:
 
     @property
     def revision(self) -> int:
-        """The revision that an answer is given at while it is current."""
-        return max(self.at, self.heard)
+        """The revision that an answer is given at: of what was heard since, nothing touches a store that is current."""
+        return max(self.at, self.heard) if self.current else self.at
+
+    def lacks(self, rev: int) -> bool:
+        """Whether it lacks anything up to a revision, or this node has not heard of that yet."""
+        unheard = max(self.at, self.heard) < rev
+        return unheard or self.at < min(self.due, rev) or any(since <= rev for since in self.touched.values())
 
     def enter(self) -> None:
         """Keep the graph as it is until `leave`, although the walker waits."""
@@ -138,7 +143,7 @@ class Graphs:
             known.wake()
 
     async def open(self, org: str, store: str, *, at_least: int = 0) -> StoreGraph:
-        """A store's graph that has everything this node has heard of, `at_least` among it. True for this moment: walk it at once.
+        """A store's graph that has everything this node had heard of when it was asked, and `at_least`. Walk it at once.
 
         Raises:
             StoreNotFound: the organization has no such store.
@@ -152,7 +157,8 @@ class Graphs:
             head = await self._journal.head(scopes.of_job(org))
             if head.rev < at_least:
                 raise Invalid(f"There is no revision {at_least} yet.", hint="Use one that an answer named.")
-        while not known.current or known.revision < at_least:
+        needed = max(known.heard, at_least)  # and not what is heard while waiting: under steady writing that has no end
+        while known.lacks(needed):
             self._follow(known, org)
             left = until - self._clock.boottime()
             if left <= 0:
@@ -208,6 +214,7 @@ class Graphs:
         for source in self._sources:
             async for keys in source.load(reads):
                 self._add(known, keys)
+                await asyncio.sleep(0)
         head = (await reads.one(HEAD)).rev
         again = await self._touched(reads, known.at, head)
         known.touched |= dict.fromkeys((*again, known.store.application), head)
@@ -237,8 +244,10 @@ class Graphs:
             after_subject=last.subject,
             most=PAGE_ROWS,
         ):
+            await asyncio.sleep(0)  # a read of SQLite is done on the loop, and so is this: others come between
             self._add(known, [key_of(row) for row in rows if not self._derived(row)])
             last = rows[-1]
+            await asyncio.sleep(0)
 
     def _add(self, known: StoreGraph, keys: list[TupleKey]) -> None:
         for key in keys:
@@ -255,6 +264,7 @@ class Graphs:
             await self._take_in_sources(known, reads, touched)
             await self._take_in(known, reads, due)
             known.touched = {one: rev for one, rev in known.touched.items() if rev > due}
+            known.wake()
 
     async def _take_in(self, known: StoreGraph, reads: Reads, upto: int) -> None:
         waiting: list[ChangeRow] = []
@@ -268,6 +278,7 @@ class Graphs:
             whole = [row for row in waiting if row.rev < rev]
             waiting = waiting[len(whole) :]
             await self._change(known, whole)
+            await asyncio.sleep(0)
         await self._change(known, waiting)
         known.at = max(known.at, upto)
 
@@ -307,11 +318,27 @@ class Graphs:
         for source in self._sources:
             for one in touched:
                 if one.startswith(f"{source.prefix}_"):
-                    now = [key async for keys in source.of(reads, one) for key in keys]
-                    await known.still()
-                    for gone in _held(known.graph, f"{source.type}:{one}", source.relation).difference(now):
-                        known.graph.remove(gone)
-                    self._add(known, now)
+                    await self._take_in_source(known, reads, source, one)
+
+    async def _take_in_source(self, known: StoreGraph, reads: Reads, source: TupleSource, touched: str) -> None:
+        """Read the tuples of one object again; only what differs is changed, in one go."""
+        graph, object_ = known.graph, f"{source.type}:{touched}"
+        node = _node(graph, object_, source.relation)
+        kept, fresh = set[int](), list[TupleKey]()
+        async for keys in source.of(reads, touched):
+            for key in keys:
+                subject = read_subject(key.user)
+                user = _node(graph, subject.object, subject.relation)
+                if node and user and graph.has(node, user):
+                    kept.add(user)
+                else:
+                    fresh.append(key)
+            await asyncio.sleep(0)
+        await known.still()
+        for user in (*graph.objects(node), *graph.usersets(node)):
+            if user not in kept:
+                graph.remove(TupleKey(graph.text(user), source.relation, object_))
+        self._add(known, fresh)
 
     def _derived(self, row: TupleRow | ChangeRow) -> bool:
         """Whether the tuple is a source's to say."""
@@ -338,10 +365,7 @@ class Graphs:
             self._of_org.pop(org, None)
 
 
-def _held(graph: Graph, object_: str, relation: str) -> set[TupleKey]:
-    """The tuples of one relation to one object."""
+def _node(graph: Graph, object_: str, relation: str) -> int:
+    """The number of an object with a relation; zero, which is nobody's, if no tuple has named the object."""
     number = graph.number(object_)
-    if number is None:
-        return set()
-    node = number << RELATION_BITS | graph.names.relation(relation)
-    return {TupleKey(graph.text(s), relation, object_) for s in (*graph.objects(node), *graph.usersets(node))}
+    return number << RELATION_BITS | graph.names.relation(relation) if number else 0

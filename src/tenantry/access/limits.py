@@ -42,6 +42,9 @@ HOPS_MAX = 25
 DECISION_MAX_NODES = 100_000
 """How many pairs of object and relation one decision may visit when its graph has cycles or is deeper than the limit."""
 
+BATCH_MAX_CHECKS = 50
+"""Questions of one batch (OpenFGA: 50)."""
+
 LIST_MAX = 1_000
 """What one list may hold; a longer one is an error (OpenFGA: 1,000)."""
 

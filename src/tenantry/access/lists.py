@@ -5,11 +5,12 @@ that could be one; where only unions lie between, finding it proves it, and else
 list that would hold more than it may is refused, and so is one of which a member cannot be decided.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from tenantry.access.check import holds
 from tenantry.access.errors import LimitExceeded
-from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Graph, Tuples
+from tenantry.access.graph import RELATION_MASK, WILDCARD, Graph, Tuples
 from tenantry.access.limits import HOPS_MAX, LIST_MAX
 from tenantry.access.plan import Assigned, Parents, Plan, Rule, Same, flat, leads
 from tenantry.access.question import Goal, Seeker, View, admit_subject, goal_of, seeker_of
@@ -107,36 +108,46 @@ def _complete(found: Iterator[str]) -> list[str]:
 
 def _objects(view: View, seeker: Seeker, rule: Rule) -> Iterator[str]:
     for node, hops in _upwards(view, seeker, rule):
-        if view.kind_of(node) != rule.kind:
-            continue
         certain = rule.certain and hops <= HOPS_MAX
         if certain or holds(view, seeker, Goal(node, rule)):
             yield view.text(node & ~RELATION_MASK)
 
 
 def _upwards(view: View, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]]:
-    """Every node that the seeker could be in and that the rule could depend on, with its distance in objects."""
+    """Every node of the rule that the seeker could be in, with the distance in objects at which it was found first.
+
+    Depth first, so that whoever asks for the first few does not pay for all that the seeker is in.
+    """
     plan, tuples = view.plan, view.tuples
-    towards = plan.towards(rule.kind)
+    climb = plan.climb(rule.kind)
     seen: set[int] = set()
-    level = [seeker.node] if seeker.kind in towards else []
-    level += _assigned_to(plan, tuples, seeker.node, seeker.kind)
-    if seeker.everybody:
-        level += _assigned_to(plan, tuples, seeker.everybody, seeker.kind | WILDCARD)
-    hops = 0
-    while level:
-        further: list[int] = []
-        while level:
-            node = level.pop()
-            kind = view.kind_of(node)
-            if node in seen or kind not in towards:
-                continue
-            seen.add(node)
+    own = [_assigned_to(plan, tuples, subject, kind) for subject, kind in _sought(seeker)]
+    ahead: list[tuple[Iterator[int], int]] = [(chain((seeker.node,) if seeker.userset else (), *own), 0)]
+    while ahead:
+        nodes, hops = ahead[-1]
+        node = next(nodes, None)
+        if node is None:
+            ahead.pop()
+            continue
+        step = climb.get(view.kind_of(node))
+        if step is None or node in seen:
+            continue
+        seen.add(node)
+        if step.kind == rule.kind:
             yield node, hops
-            level += (node & ~RELATION_MASK | into & RELATION_MASK for into in plan.computed_into.get(kind, ()))
-            further += _assigned_to(plan, tuples, node, kind)
-            further += _children(plan, tuples, node, kind)
-        level, hops = further, hops + 1
+        if step.computed:
+            ahead.append((iter([node & ~RELATION_MASK | into for into in step.computed]), hops))
+        if step.children:
+            ahead.append((_children(plan, tuples, node & ~RELATION_MASK, step.children), hops + 1))
+        if step.assignable:
+            ahead.append((_assigned_to(plan, tuples, node, step.kind), hops + 1))
+
+
+def _sought(seeker: Seeker) -> Iterator[tuple[int, int]]:
+    """Whom a tuple must name to name the seeker, with the kind."""
+    yield seeker.node, seeker.kind
+    if seeker.everybody:
+        yield seeker.everybody, seeker.kind | WILDCARD
 
 
 def _assigned_to(plan: Plan, tuples: Tuples, subject: int, kind: int) -> Iterator[int]:
@@ -147,22 +158,18 @@ def _assigned_to(plan: Plan, tuples: Tuples, subject: int, kind: int) -> Iterato
             yield node
 
 
-def _children(plan: Plan, tuples: Tuples, node: int, kind: int) -> Iterator[int]:
-    """The nodes that have this one's subjects through a tupleset that names its object."""
-    wanted = plan.parents_into.get(kind)
-    if wanted:
-        for child in _holders(plan, tuples, node & ~RELATION_MASK):
-            for tupleset, into in wanted:
-                same_type = tuples.kind_of(child) >> RELATION_BITS == into >> RELATION_BITS
-                if same_type and child & RELATION_MASK == tupleset:
-                    yield child & ~RELATION_MASK | into & RELATION_MASK
+def _children(plan: Plan, tuples: Tuples, parent: int, into: Mapping[int, tuple[int, ...]]) -> Iterator[int]:
+    """The nodes that have subjects of the parent's through a tupleset that names it; `into` by the tupleset's kind."""
+    for child in _holders(plan, tuples, parent):
+        for relation in into.get(tuples.kind_of(child), ()):
+            yield child & ~RELATION_MASK | relation
 
 
-def _holders(plan: Plan, tuples: Tuples, subject: int) -> Iterator[int]:
+def _holders(plan: Plan, tuples: Tuples, subject: int) -> Iterable[int]:
     """The nodes that have a tuple with this subject, under whatever condition."""
-    yield from tuples.holders(subject)
     if plan.vocabulary.conditions:
-        yield from tuples.conditional_holders(subject)
+        return chain(tuples.holders(subject), tuples.conditional_holders(subject))
+    return tuples.holders(subject)
 
 
 def _users(view: View, goal: Goal, wanted: int) -> Iterator[str]:

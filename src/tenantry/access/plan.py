@@ -24,8 +24,8 @@ from tenantry.access.model import (
 from tenantry.access.tuples import RelationshipCondition, Vocabulary
 from tenantry.access.validation import validate
 
-_TOWARDS_KEPT = 256
-"""Of how many relations `Plan.towards` is remembered; in the largest models each holds thousands."""
+_CLIMBS_KEPT = 256
+"""Of how many relations `Plan.climb` is remembered; in the largest models each holds thousands."""
 
 
 class Assigned(msgspec.Struct, frozen=True):
@@ -99,6 +99,19 @@ class Rule(msgspec.Struct, frozen=True):
         return self.union_only and not self.conditional
 
 
+class Rung(msgspec.Struct, frozen=True):
+    """What having a relation of this kind leads to, on the way up to another one.
+
+    `computed` holds the relations computed from it on the same object, `children` by the kind of a tupleset those that
+    whatever names the object has, and `assignable` says that a tuple may name it as a userset.
+    """
+
+    kind: int
+    computed: tuple[int, ...]
+    children: Mapping[int, tuple[int, ...]]
+    assignable: bool
+
+
 class Plan:
     """A compiled model. It holds no tuples and serves every graph that shares its names."""
 
@@ -108,36 +121,46 @@ class Plan:
         self.vocabulary = Vocabulary(model)
         self.names = names
         self.rules = rules
-        self.computed_into: defaultdict[int, list[int]] = defaultdict(list)
-        """By the kind of a relation: the kinds that are computed from it on the same object."""
-        self.parents_into: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-        """By the kind of a relation: the tupleset, and the kind that has it from there."""
-        self._towards: dict[int, frozenset[int]] = {}
-        for rule in rules.values():
-            self._enter(rule)
+        self._climbs: dict[int, dict[int, Rung]] = {}
 
-    def towards(self, kind: int) -> frozenset[int]:
-        """The kinds of relation that having `kind` may depend on, itself among them."""
-        if kind not in self._towards:
-            if len(self._towards) == _TOWARDS_KEPT:
-                self._towards.clear()
-            needed = {kind}
-            ahead = [kind]
-            while ahead:
-                for below in _below(self.rules[ahead.pop()], self.rules):
-                    if below not in needed:
-                        needed.add(below)
-                        ahead.append(below)
-            self._towards[kind] = frozenset(needed)
-        return self._towards[kind]
+    def climb(self, kind: int) -> dict[int, Rung]:
+        """By kind, every relation that having `kind` may depend on, and what having one of them leads to."""
+        known = self._climbs.get(kind)
+        if known is None:
+            known = _climb(kind, self.rules)
+            if len(self._climbs) >= _CLIMBS_KEPT:
+                self._climbs.clear()
+            self._climbs[kind] = known
+        return known
 
-    def _enter(self, rule: Rule) -> None:
+
+def _climb(kind: int, rules: Mapping[int, Rule]) -> dict[int, Rung]:
+    needed = {kind}
+    ahead = [kind]
+    while ahead:
+        new = _below(rules[ahead.pop()], rules) - needed
+        needed |= new
+        ahead += new
+    computed: defaultdict[int, list[int]] = defaultdict(list)
+    children: defaultdict[int, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for rule in (rules[one] for one in needed):
+        type_, relation = rule.kind & ~RELATION_MASK, rule.kind & RELATION_MASK
         for step in flat(rule.step):
             if isinstance(step, Same):
-                self.computed_into[step.kind].append(rule.kind)
+                computed[step.kind].append(relation)
             elif isinstance(step, Parents):
                 for parent in named_kinds(step):
-                    self.parents_into[parent | step.relation].append((step.tupleset, rule.kind))
+                    children[parent | step.relation][type_ | step.tupleset].append(relation)
+    named = {kind for one in needed for kind in rules[one].assignable}
+    return {
+        one: Rung(
+            one,
+            tuple(computed.get(one, ())),
+            {tupleset: tuple(into) for tupleset, into in children.get(one, {}).items()},
+            one in named,
+        )
+        for one in needed
+    }
 
 
 def named_kinds(step: Assigned | Parents) -> frozenset[int]:

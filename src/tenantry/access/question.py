@@ -65,20 +65,29 @@ def admit(plan: Plan, key: TupleKey) -> tuple[Subject, Subject]:
     Raises:
         AccessError: `validation_error`, whatever was wrong, as OpenFGA has it.
     """
-    try:
-        return plan.vocabulary.check_subject(key.user), plan.vocabulary.check_object(key.object, key.relation)
-    except AccessError as error:
-        raise AccessError(error.message, hint=error.hint) from error
+    return admit_subject(plan, key.user), admit_object(plan, key.object, key.relation)
 
 
 def admit_subject(plan: Plan, user: str) -> Subject:
-    """The subject of a list that the model can be asked.
+    """The subject of a question that the model can be asked.
 
     Raises:
         AccessError: `validation_error`, as with `admit`.
     """
     try:
         return plan.vocabulary.check_subject(user)
+    except AccessError as error:
+        raise AccessError(error.message, hint=error.hint) from error
+
+
+def admit_object(plan: Plan, object_: str, relation: str) -> Subject:
+    """The object of a question that the model can be asked.
+
+    Raises:
+        AccessError: `validation_error`, as with `admit`.
+    """
+    try:
+        return plan.vocabulary.check_object(object_, relation)
     except AccessError as error:
         raise AccessError(error.message, hint=error.hint) from error
 

@@ -6,8 +6,9 @@ import msgspec
 
 from tenantry.access import bodies as b
 from tenantry.access import permissions as may
+from tenantry.access.batch import Item
 from tenantry.access.bodies import Ulid
-from tenantry.access.decisions import STREAM_MAX, At, Decision, Question
+from tenantry.access.decisions import STREAM_MAX, At, Decision
 from tenantry.access.errors import AccessError
 from tenantry.access.service import Service, asking_of, at_of, tell
 from tenantry.access.tuples import TupleKey
@@ -15,10 +16,6 @@ from tenantry.web import Call, Dialect, Limits, Route, Stream, route
 
 LIMITS = Limits(body_bytes=512 << 10)
 """OpenFGA takes contextual tuples and contexts of 512 KiB."""
-
-
-class InvalidBatch(AccessError):
-    """The questions cannot be told apart."""
 
 
 def deciding_routes(service: Service) -> tuple[Route, ...]:
@@ -47,20 +44,20 @@ def _check_routes(service: Service) -> tuple[Route, ...]:
     @route("POST", "/stores/{store_id}/batch-check", may.CHECK, asks=True, limits=LIMITS, dialect=Dialect.OPENFGA)
     async def batch_check(call: Call, store_id: Ulid, body: b.BatchCheck) -> b.BatchAnswer:
         """Many questions, each answered by itself at one revision."""
-        names = [one.correlation_id for one in body.checks]
-        if len(set(names)) != len(names):
-            raise InvalidBatch("received duplicate correlation id")
         answers = await decisions.batch_check(
             call.scope,
             f"store_{store_id}",
-            [Question(one.tuple_key.tuple(), _contextual(one.contextual_tuples), one.context) for one in body.checks],
+            [
+                Item(one.correlation_id, one.tuple_key.tuple(), _contextual(one.contextual_tuples), one.context)
+                for one in body.checks
+            ],
             at=await _at(call, body),
             asking=asking_of(call),
         )
-        decided = next((one for one in answers if isinstance(one, Decision)), None)
+        decided = next((one for one in answers.values() if isinstance(one, Decision)), None)
         if decided is not None:
             tell(call, decided.revision, decided.model)
-        return b.BatchAnswer({name: _result(one) for name, one in zip(names, answers, strict=True)})
+        return b.BatchAnswer({name: _result(one) for name, one in answers.items()})
 
     @route("POST", "/stores/{store_id}/expand", may.CHECK, asks=True, limits=LIMITS, dialect=Dialect.OPENFGA)
     async def expand(call: Call, store_id: Ulid, body: b.Expand) -> b.ExpandAnswer:

@@ -10,6 +10,7 @@ from tenantry.access import permissions as may
 from tenantry.access.bodies import Ulid
 from tenantry.access.continuation import Listing
 from tenantry.access.errors import AccessError, InvalidTuple, LimitExceeded
+from tenantry.access.graph import Names
 from tenantry.access.limits import MODEL_MAX_BYTES
 from tenantry.access.plan import Plan, compile_model
 from tenantry.access.question import admit
@@ -119,7 +120,7 @@ def _model_routes(service: Service) -> tuple[Route, ...]:
         if size > MODEL_MAX_BYTES:
             raise LimitExceeded(f"model exceeds size limit: {size} bytes vs {MODEL_MAX_BYTES} bytes")
         model = from_wire(wire)
-        compile_model(model, service.models.names(store.application))
+        compile_model(model, Names())  # not the application's own names: one that is refused leaves none there
         async with call.begin() as w:
             version = write_model(w, service.ids, store, model, service.clock.now_ms())
         tell(call, w.revision, version)

@@ -40,7 +40,7 @@ class ModelRow(msgspec.Struct, frozen=True):
     made_at: int
 
 
-class TupleRow(msgspec.Struct, frozen=True):
+class TupleRow(msgspec.Struct, frozen=True, gc=False):
     """A stored tuple. `context` is the condition's, as JSON; both are empty where it has none.
 
     `made_at` is 0 for what `system.relate` wrote, of which the log says when.
@@ -60,7 +60,7 @@ class TupleRow(msgspec.Struct, frozen=True):
         return f"{self.type}:{self.id}"
 
 
-class ChangeRow(msgspec.Struct, frozen=True):
+class ChangeRow(msgspec.Struct, frozen=True, gc=False):
     """A tuple that was written (`added` is 1) or deleted (0) at a revision; `place` orders those of one revision."""
 
     rev: int
@@ -156,10 +156,11 @@ _INSERT = (
     "SELECT :org, :store, g.type, g.id, g.relation, g.subject, g.condition, g.context, :at FROM ({given}) AS g WHERE true"
 )
 _SAME = "t.org = :org AND t.store = :store AND t.type = g.type AND t.id = g.id AND t.relation = g.relation AND t.subject = g.subject"
-_DELETE = (
-    "DELETE FROM access_tuples WHERE org = :org AND store = :store AND (type, id, relation, subject) IN "
-    "(SELECT g.type, g.id, g.relation, g.subject FROM ({given}) AS g)"
-)
+_THERE = {
+    "sqlite": f"({_GIVEN['sqlite']}) AS g CROSS JOIN access_tuples t ON {_SAME}",  # a join that SQLite takes in this order
+    "postgres": f"({_GIVEN['postgres']}) AS g JOIN access_tuples t ON {_SAME}",
+}
+"""Those of the given rows that are there, each found by its key."""
 
 
 def _given(text: str) -> Dialects:
@@ -175,10 +176,7 @@ ADD_TUPLES = Statement(
 REQUIRE_TUPLES = Statement(
     "access_require_tuples",
     TUPLES,
-    Dialects(
-        sqlite=f"SELECT 1 WHERE (SELECT count(*) FROM access_tuples t JOIN ({_GIVEN['sqlite']}) AS g ON {_SAME}) = :count",  # noqa: S608
-        postgres="",
-    ),
+    Dialects(sqlite=f"SELECT 1 WHERE (SELECT count(*) FROM {_THERE['sqlite']}) = :count", postgres=""),  # noqa: S608
     {"store": str, "rows": str, "count": int},
 )
 """On SQLite, where one thread writes: refuses unless all of them are there. PostgreSQL's `DELETE_TUPLES` counts for itself."""
@@ -186,13 +184,13 @@ DELETE_TUPLES = Statement(
     "access_delete_tuples",
     TUPLES,
     Dialects(
-        sqlite=_DELETE.replace("{given}", _GIVEN["sqlite"]) + " AND :count > 0",
+        sqlite=f"DELETE FROM access_tuples WHERE rowid IN (SELECT t.rowid FROM {_THERE['sqlite']}) AND org = :org AND :count > 0",  # noqa: S608
         postgres=f"""
 BEGIN
-  {_DELETE.replace("{given}", _GIVEN["postgres"])};
+  DELETE FROM access_tuples t USING ({_GIVEN["postgres"]}) AS g WHERE {_SAME};
   GET DIAGNOSTICS made = ROW_COUNT;
   IF step >= 0 AND made <> :count THEN PERFORM tenantry_guard(0, step); END IF;
-END""",
+END""",  # noqa: S608
     ),
     {"store": str, "rows": str, "count": int},
 )
@@ -296,13 +294,11 @@ TUPLES_OF_SUBJECT = Read(
     f"{_TUPLE} AND subject = :subject AND type = :type AND (:relation = '' OR relation = :relation) {_PAGE}",
     {"store": str, "type": str, "relation": str, "subject": str, **_AFTER},
 )
+_WHOLE = "SELECT t.type, t.id, t.relation, t.subject, t.condition, t.context, t.made_at FROM"
 TUPLES_AMONG = Read(
     "access_tuples_among",
     TupleRow,
-    _given(
-        "SELECT t.type, t.id, t.relation, t.subject, t.condition, t.context, t.made_at "  # noqa: S608
-        f"FROM ({{given}}) AS g JOIN access_tuples t ON {_SAME}"
-    ),
+    Dialects(**{dialect: f"{_WHOLE} {there}" for dialect, there in _THERE.items()}),
     {"store": str, "rows": str},
 )
 """Those that are there."""
