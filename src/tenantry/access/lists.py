@@ -71,7 +71,10 @@ def find_objects(
     contextual: tuple[TupleKey, ...] = (),
     context: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
-    """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
+    """The same one by one, in no order, as they are found; the graph may not change until the last is taken.
+
+    The question is admitted before the first is asked for.
+    """
     plan.vocabulary.relation(type_, relation)
     view = View(plan, graph, contextual, context)
     subject = admit_subject(plan, user)
@@ -87,7 +90,10 @@ def find_users(
     contextual: tuple[TupleKey, ...] = (),
     context: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
-    """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
+    """The same one by one, in no order, as they are found; the graph may not change until the last is taken.
+
+    The question is admitted before the first is asked for.
+    """
     view = View(plan, graph, contextual, context)
     filter_type, _, filter_relation = filter_.partition("#")
     plan.vocabulary.type(filter_type)
