@@ -18,6 +18,6 @@ for minor in 3.11 3.12 3.13; do
     "$work/$minor/bin/python" -m pip install --quiet --disable-pip-version-check pip-tools
     echo "locking for Python $minor"
     "$work/$minor/bin/pip-compile" "${flags[@]}" "$@" -o "requirements/runtime-$minor.txt" pyproject.toml
-    "$work/$minor/bin/pip-compile" "${flags[@]}" "$@" --extra demo --extra hsm \
+    "$work/$minor/bin/pip-compile" "${flags[@]}" "$@" --extra conditions --extra demo --extra hsm \
         -c "requirements/runtime-$minor.txt" -o "requirements/dev-$minor.txt" pyproject.toml requirements/dev.in
 done

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import DepthExceeded, TooComplex
-from tenantry.access.graph import RELATION_MASK, WILDCARD, Graph
+from tenantry.access.graph import KIND_MASK, RELATION_MASK, WILDCARD, Graph, kind_of
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Same, Without, leads, named
 from tenantry.access.question import Goal, Seeker, View, admit, goal_of, seeker_of
@@ -152,7 +152,7 @@ class _Walk:
             return True
         if step.usersets:
             for userset in tuples.usersets(node):
-                kind = tuples.kind_of(userset)
+                kind = userset & KIND_MASK
                 if kind in kinds and self.node(userset, self.rules[kind], hops - 1, frames):
                     return True
         return False
@@ -165,7 +165,7 @@ class _Walk:
             return self.conditional(step, node, hops, frames)
         tuples = self.tuples
         for parent in tuples.objects(node & ~RELATION_MASK | step.tupleset):
-            kind = tuples.kind_of(parent)
+            kind = parent & KIND_MASK
             if kind in step.kinds:
                 rule = self.rules.get(kind | step.relation)
                 if rule is not None and self.node(parent | step.relation, rule, hops - 1, frames):
@@ -183,7 +183,7 @@ class _Walk:
             weighed = condition is None or self.weigh(condition)
             if weighed is False:
                 continue
-            if self.node(target, rules[tuples.kind_of(target)], hops - 1, frames):
+            if self.node(target, rules[kind_of(target)], hops - 1, frames):
                 if weighed is not True:
                     raise _Unsound
                 return True

@@ -12,6 +12,7 @@ from collections.abc import Container
 from enum import Enum
 
 from tenantry.access.errors import ConditionFailed, TooComplex
+from tenantry.access.graph import kind_of
 from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Same, Step, Without, leads, named
 from tenantry.access.question import Goal, Seeker, View
@@ -83,10 +84,10 @@ class Closure:
         if node == self._seeker.node:
             self._facts.append(self.gates[node])
         elif self._reachable(node):
-            self._step(self._plan.rules[self._tuples.kind_of(node)].step, node, self.gates[node])
+            self._step(self._plan.rules[kind_of(node)].step, node, self.gates[node])
 
     def _reachable(self, node: int) -> bool:
-        reach = self._plan.rules[self._tuples.kind_of(node)].reach
+        reach = self._plan.rules[kind_of(node)].reach
         return self._seeker.kind in reach or self._seeker.userset
 
     def _settle(self) -> tuple[dict[int, int], dict[int, int]]:

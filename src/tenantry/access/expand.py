@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tenantry.access.errors import ConditionFailed, LimitExceeded
-from tenantry.access.graph import RELATION_MASK, Graph
+from tenantry.access.graph import RELATION_MASK, Graph, kind_of
 from tenantry.access.limits import EXPAND_MAX_USERS
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Same, Step, Without, admitted
 from tenantry.access.question import View, admit_object, goal_of
@@ -127,7 +127,7 @@ class _Expansion:
 
     def named(self, step: Assigned | Parents, node: int, plain: Iterable[int]) -> Iterator[int]:
         """Whom the tuples of a node name, as far as the model lets them and their conditions are met."""
-        yield from (subject for subject in plain if self.view.kind_of(subject) in step.kinds)
+        yield from (subject for subject in plain if kind_of(subject) in step.kinds)
         for subject, condition in admitted(self.view, step, node):
             weighed = not self.weighs or self.view.circumstances.weigh(condition)
             if isinstance(weighed, ConditionFailed):

@@ -1,9 +1,9 @@
 """The relationship tuples of one organization in one application, in memory, walkable in both directions.
 
-Everything is a number. An object has a number; a **node**, an object with a relation, is `object << 16 | relation`, and a
-subject is a node too: relation 0 is the object itself, any other the userset. So a tuple is a pair of nodes, and what is
-asked of a userset needs no translation. The **kind** of a subject is `type << 16 | relation`, with `WILDCARD` for
-`type:*`: what a model's restrictions speak of.
+Everything is a number. A **node**, an object with a relation, is `object << 32 | type << 16 | relation`, and a subject is a
+node too: relation 0 is the object itself, `WILDCARD` stands for `type:*`, any other for the userset. So a tuple is a pair of
+nodes, and what is asked of a userset needs no translation. The lower half of a node is its **kind**: what a model's
+restrictions speak of.
 
 A tuple under a condition is kept apart from those that always count: whoever does not ask for it never sees it.
 
@@ -16,12 +16,14 @@ from collections.abc import Collection, Mapping
 from typing import Protocol, TypeAlias
 
 from tenantry.access.errors import LimitExceeded
-from tenantry.access.limits import RELATIONS_MAX
+from tenantry.access.limits import RELATIONS_MAX, TYPES_MAX
 from tenantry.access.tuples import RelationshipCondition, Subject, TupleKey, read_object, read_subject
 
 RELATION_BITS = 16
 RELATION_MASK = 0xFFFF
 WILDCARD = RELATION_MASK
+KIND_BITS = 32
+KIND_MASK = 0xFFFF_FFFF
 
 _SET_FROM = 32
 """Up to here an array is as quick to search as a set, and a tenth of its size."""
@@ -30,6 +32,16 @@ _Bag: TypeAlias = "int | array[int] | set[int]"
 Conditional: TypeAlias = Mapping[int, RelationshipCondition]
 
 _NONE: Conditional = {}
+
+
+def kind_of(node: int) -> int:
+    """The kind of a subject or node."""
+    return node & KIND_MASK
+
+
+def is_userset(node: int) -> bool:
+    """Whether a subject is a userset: neither an object nor a wildcard."""
+    return 0 < node & RELATION_MASK < WILDCARD
 
 
 class Names:
@@ -42,9 +54,17 @@ class Names:
         self.relation_names: list[str] = [""]
 
     def type(self, name: str) -> int:
-        """The number of a type, new or known."""
-        number = self._types.setdefault(name, len(self._types))
-        if number == len(self.type_names):
+        """The number of a type, new or known.
+
+        Raises:
+            LimitExceeded: the application has used up its numbers.
+        """
+        number = self._types.get(name)
+        if number is None:
+            number = len(self._types)
+            if number > TYPES_MAX:
+                raise LimitExceeded(f"The number of types exceeds the allowed limit of {TYPES_MAX}")
+            self._types[name] = number
             self.type_names.append(name)
         return number
 
@@ -97,10 +117,6 @@ class Tuples(Protocol):
         """The nodes that have a tuple with this subject, under a condition."""
         ...
 
-    def kind_of(self, subject: int) -> int:
-        """The kind of a subject or node."""
-        ...
-
     def text(self, subject: int) -> str:
         """A subject or node as text."""
         ...
@@ -112,11 +128,10 @@ class Graph:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.size = 0
-        # Number 0 is nobody's, so that a node is never zero. What is kept is the node of the object alone: as the subject of
-        # tuples it is then one and the same integer in memory, not one each.
-        self._nodes: dict[str, int] = {"": 0}
+        # The nodes of objects alone: as the subject of tuples each is one and the same integer in memory, not one a tuple.
+        self._nodes: dict[str, int] = {}
+        # Number 0 is nobody's, so that a node is never zero.
         self._texts: list[str] = [""]
-        self._kinds: array[int] = array("Q", (0,))
         self._objects: dict[int, _Bag] = {}
         self._usersets: dict[int, _Bag] = {}
         self._holders: dict[int, _Bag] = {}
@@ -165,17 +180,12 @@ class Graph:
         self.size -= 1
         return True
 
-    def number(self, object_: str) -> int | None:
-        """The number of an object or wildcard, if a tuple has ever named it."""
-        node = self.node(object_)
-        return None if node is None else node >> RELATION_BITS
-
     def node(self, object_: str) -> int | None:
-        """The node of an object or wildcard as a subject, if a tuple has ever named it."""
+        """The node of an object or wildcard as a subject, if a tuple has ever named it; `| relation` makes another of it."""
         return self._nodes.get(object_)
 
     def has(self, node: int, subject: int) -> bool:
-        bag = (self._usersets if subject & RELATION_MASK else self._objects).get(node)
+        bag = (self._usersets if 0 < subject & RELATION_MASK < WILDCARD else self._objects).get(node)
         if bag is None:
             return False
         return bag == subject if isinstance(bag, int) else subject in bag
@@ -195,20 +205,15 @@ class Graph:
     def holders(self, subject: int) -> Collection[int]:
         return _all(self._holders.get(subject))
 
-    def kind_of(self, subject: int) -> int:
-        return self._kinds[subject >> RELATION_BITS] | subject & RELATION_MASK
-
     def text(self, subject: int) -> str:
-        relation = self.names.relation_names[subject & RELATION_MASK]
-        object_ = self._texts[subject >> RELATION_BITS]
-        return f"{object_}#{relation}" if relation else object_
+        return _text(self._texts[subject >> KIND_BITS], subject, self.names)
 
     def _node(self, object_: Subject) -> int:
         text = object_.object
-        node = self._nodes.setdefault(text, len(self._texts) << RELATION_BITS)
-        if node >> RELATION_BITS == len(self._texts):
+        node = self._nodes.get(text)
+        if node is None:
+            node = self._nodes[text] = len(self._texts) << KIND_BITS | _kind(self.names, object_)
             self._texts.append(text)
-            self._kinds.append(_kind(self.names, object_))
         return node
 
 
@@ -236,7 +241,6 @@ class Overlay:
         self._graph = graph
         self._nodes: dict[str, int] = {}
         self._texts: list[str] = []
-        self._kinds: list[int] = []
         self._own = _Contextual() if contextual else _EMPTY
         for key in contextual:
             self._add(key)
@@ -252,7 +256,7 @@ class Overlay:
 
     def has(self, node: int, subject: int) -> bool:
         own = self._own
-        if subject in (own.usersets if subject & RELATION_MASK else own.objects).get(node, ()):
+        if subject in (own.usersets if is_userset(subject) else own.objects).get(node, ()):
             return True
         return self._graph.has(node, subject) and subject not in own.conditional.get(node, ())
 
@@ -273,16 +277,9 @@ class Overlay:
     def conditional_holders(self, subject: int) -> Collection[int]:
         return {*self._graph.conditional_holders(subject), *self._own.conditional_holders.get(subject, ())}
 
-    def kind_of(self, subject: int) -> int:
-        object_ = subject >> RELATION_BITS
-        return self._kinds[~object_] | subject & RELATION_MASK if object_ < 0 else self._graph.kind_of(subject)
-
     def text(self, subject: int) -> str:
-        object_ = subject >> RELATION_BITS
-        if object_ >= 0:
-            return self._graph.text(subject)
-        relation = self.names.relation_names[subject & RELATION_MASK]
-        return f"{self._texts[~object_]}#{relation}" if relation else self._texts[~object_]
+        object_ = subject >> KIND_BITS
+        return self._graph.text(subject) if object_ >= 0 else _text(self._texts[~object_], subject, self.names)
 
     def _add(self, key: TupleKey) -> None:
         user = read_subject(key.user)
@@ -303,14 +300,10 @@ class Overlay:
 
     def _node(self, object_: Subject) -> int:
         text = object_.object
-        known = self._graph.node(text)
-        if known is not None:
-            return known
-        unknown = ~len(self._texts) << RELATION_BITS
-        node = self._nodes.setdefault(text, unknown)
-        if node == unknown:
+        node = self._graph.node(text) or self._nodes.get(text)
+        if node is None:
+            node = self._nodes[text] = ~len(self._texts) << KIND_BITS | _kind(self.names, object_)
             self._texts.append(text)
-            self._kinds.append(_kind(self.names, object_))
         return node
 
 
@@ -319,6 +312,10 @@ _EMPTY = _Contextual()
 
 def _kind(names: Names, object_: Subject) -> int:
     return names.type(object_.type) << RELATION_BITS | (WILDCARD if object_.wildcard else 0)
+
+
+def _text(object_: str, subject: int, names: Names) -> str:
+    return f"{object_}#{names.relation_names[subject & RELATION_MASK]}" if is_userset(subject) else object_
 
 
 def _all(bag: "_Bag | None") -> Collection[int]:

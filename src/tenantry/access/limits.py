@@ -25,6 +25,9 @@ CONDITION_MAX_COST = 500_000
 REWRITE_MAX_DEPTH = 25
 """Parentheses within parentheses of one definition."""
 
+TYPES_MAX = 65_535
+"""Different type names of one application: a type is 16 bits of a node's number."""
+
 RELATIONS_MAX = 65_534
 """Different relation names of one application: a relation is 16 bits of a node's number."""
 

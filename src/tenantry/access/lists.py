@@ -10,7 +10,7 @@ from itertools import chain
 
 from tenantry.access.check import holds
 from tenantry.access.errors import LimitExceeded
-from tenantry.access.graph import RELATION_MASK, WILDCARD, Graph, Tuples
+from tenantry.access.graph import KIND_MASK, RELATION_MASK, WILDCARD, Graph, Tuples, kind_of
 from tenantry.access.limits import HOPS_MAX, LIST_MAX
 from tenantry.access.plan import Assigned, Parents, Plan, Rule, Same, flat, leads
 from tenantry.access.question import Goal, Seeker, View, admit_subject, goal_of, seeker_of
@@ -71,7 +71,10 @@ def find_objects(
     contextual: tuple[TupleKey, ...] = (),
     context: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
-    """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
+    """The same one by one, in no order, as they are found; the graph may not change until the last is taken.
+
+    The question is admitted before the first is asked for.
+    """
     plan.vocabulary.relation(type_, relation)
     view = View(plan, graph, contextual, context)
     subject = admit_subject(plan, user)
@@ -87,7 +90,10 @@ def find_users(
     contextual: tuple[TupleKey, ...] = (),
     context: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
-    """The same one by one, in no order, as they are found. The question is admitted before the first is asked for."""
+    """The same one by one, in no order, as they are found; the graph may not change until the last is taken.
+
+    The question is admitted before the first is asked for.
+    """
     view = View(plan, graph, contextual, context)
     filter_type, _, filter_relation = filter_.partition("#")
     plan.vocabulary.type(filter_type)
@@ -129,7 +135,7 @@ def _upwards(view: View, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]
         if node is None:
             ahead.pop()
             continue
-        step = climb.get(view.kind_of(node))
+        step = climb.get(node & KIND_MASK)
         if step is None or node in seen:
             continue
         seen.add(node)
@@ -153,7 +159,7 @@ def _sought(seeker: Seeker) -> Iterator[tuple[int, int]]:
 def _assigned_to(plan: Plan, tuples: Tuples, subject: int, kind: int) -> Iterator[int]:
     """The nodes whose own tuples name the subject, where the model lets them."""
     for node in _holders(plan, tuples, subject):
-        rule = plan.rules.get(tuples.kind_of(node))
+        rule = plan.rules.get(kind_of(node))
         if rule and kind in rule.assignable:
             yield node
 
@@ -161,7 +167,7 @@ def _assigned_to(plan: Plan, tuples: Tuples, subject: int, kind: int) -> Iterato
 def _children(plan: Plan, tuples: Tuples, parent: int, into: Mapping[int, tuple[int, ...]]) -> Iterator[int]:
     """The nodes that have subjects of the parent's through a tupleset that names it; `into` by the tupleset's kind."""
     for child in _holders(plan, tuples, parent):
-        for relation in into.get(tuples.kind_of(child), ()):
+        for relation in into.get(child & KIND_MASK, ()):
             yield child & ~RELATION_MASK | relation
 
 
@@ -189,7 +195,7 @@ def _downwards(view: View, node: int, wanted: int) -> Iterator[tuple[int, int]]:
         further: list[int] = []
         while level:
             here = level.pop()
-            rule = view.plan.rules.get(view.kind_of(here))
+            rule = view.plan.rules.get(kind_of(here))
             if here in seen or rule is None:
                 continue
             seen.add(here)
@@ -211,4 +217,4 @@ def _named(view: View, node: int, rule: Rule, wanted: int) -> list[int]:
     if not either:
         return []
     plain = view.usersets(node) if wanted & RELATION_MASK else view.objects(node)
-    return [subject for subject in (*plain, *view.conditional(node)) if view.kind_of(subject) in either]
+    return [subject for subject in (*plain, *view.conditional(node)) if kind_of(subject) in either]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from tenantry.access.conditions import Conditions
-from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Names, Tuples
+from tenantry.access.graph import RELATION_BITS, RELATION_MASK, WILDCARD, Names, Tuples, is_userset, kind_of
 from tenantry.access.language import Places
 from tenantry.access.model import (
     Computed,
@@ -178,18 +178,18 @@ def leads(
     match step:
         case Assigned():
             for userset in tuples.usersets(node):
-                if tuples.kind_of(userset) in step.kinds:
+                if kind_of(userset) in step.kinds:
                     yield userset, None
             for userset, condition in admitted(tuples, step, node):
-                if userset & RELATION_MASK:
+                if is_userset(userset):
                     yield userset, condition
         case Same(kind):
             yield node & ~RELATION_MASK | kind & RELATION_MASK, None
         case Parents(tupleset, relation, kinds):
             own = node & ~RELATION_MASK | tupleset
-            parents = ((parent, None) for parent in tuples.objects(own) if tuples.kind_of(parent) in kinds)
+            parents = ((parent, None) for parent in tuples.objects(own) if kind_of(parent) in kinds)
             for parent, condition in (*parents, *admitted(tuples, step, own)):
-                if tuples.kind_of(parent) | relation in plan.rules:
+                if kind_of(parent) | relation in plan.rules:
                     yield parent | relation, condition
 
 
@@ -198,11 +198,11 @@ def named(
 ) -> Iterator[tuple[int, RelationshipCondition | None]]:
     """Which of the subjects the node's own tuples name, each with the condition under which they do."""
     for subject in subjects:
-        if tuples.has(node, subject) and tuples.kind_of(subject) in step.kinds:
+        if tuples.has(node, subject) and kind_of(subject) in step.kinds:
             yield subject, None
         elif step.under:
             condition = tuples.conditional(node).get(subject)
-            if condition and (tuples.kind_of(subject), condition.name) in step.under:
+            if condition and (kind_of(subject), condition.name) in step.under:
                 yield subject, condition
 
 
@@ -210,7 +210,7 @@ def admitted(tuples: Tuples, step: Assigned | Parents, node: int) -> Iterator[tu
     """The subjects of the node's conditional tuples, as far as the model lets them be under that condition."""
     if step.under:
         for subject, condition in tuples.conditional(node).items():
-            if (tuples.kind_of(subject), condition.name) in step.under:
+            if (kind_of(subject), condition.name) in step.under:
                 yield subject, condition
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from tenantry.access.conditions import Circumstances
 from tenantry.access.errors import AccessError
-from tenantry.access.graph import Graph, Overlay
+from tenantry.access.graph import Graph, Overlay, kind_of
 from tenantry.access.plan import Plan, Rule
 from tenantry.access.tuples import Subject, TupleKey
 
@@ -96,11 +96,11 @@ def seeker_of(view: View, subject: Subject) -> Seeker:
     """The subject in numbers."""
     node = view.subject(subject)
     if subject.wildcard or subject.relation:
-        return Seeker(node, view.kind_of(node), 0, bool(subject.relation))
-    return Seeker(node, view.kind_of(node), view.everybody(subject.type), userset=False)
+        return Seeker(node, kind_of(node), 0, bool(subject.relation))
+    return Seeker(node, kind_of(node), view.everybody(subject.type), userset=False)
 
 
 def goal_of(view: View, object_: Subject, relation: str) -> Goal:
     """The relation to the object, in numbers."""
     node = view.subject(object_) | view.names.relation(relation)
-    return Goal(node, view.plan.rules[view.kind_of(node)])
+    return Goal(node, view.plan.rules[kind_of(node)])

@@ -7,7 +7,7 @@ import msgspec
 
 from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import ConditionFailed
-from tenantry.access.graph import RELATION_MASK
+from tenantry.access.graph import RELATION_MASK, kind_of
 from tenantry.access.limits import TRACE_MAX_STEPS
 from tenantry.access.model import Relation
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Same, Step, Without, leads, named, steps_of
@@ -64,7 +64,7 @@ class Reasons:
 
     def tried(self, node: int) -> Tried:
         """The trace of a node; each is shown once."""
-        relation = self.plan.rules[self.view.kind_of(node)].relation
+        relation = self.plan.rules[kind_of(node)].relation
         of, outcome = self.view.text(node), self.closure.outcome(node)
         if node in self._shown:
             return Tried(of, relation.name, outcome, again=True)
@@ -270,7 +270,7 @@ class Reasons:
         return self.sees(self.view.text(lead.target & ~RELATION_MASK))
 
     def _step(self, node: int) -> Step:
-        return self.plan.rules[self.view.kind_of(node)].step
+        return self.plan.rules[kind_of(node)].step
 
     def _order(self, node: int) -> float:
         """When a node was found true; at once if it is none, never if it is not."""
