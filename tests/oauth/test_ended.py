@@ -1,12 +1,17 @@
 """Whoever has ended, or descends from what has, gets nothing more, and does not hear why."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+import httpx2
 import pytest
 
-from tenantry.organizations import agents, jobs, keys, mcp_servers, organization, parties
+from tenantry.app.config import Config
+from tenantry.organizations import agents, jobs, keys, mcp_servers, organization, parties, services
 from tenantry.organizations.parties import PartyKind
-from tests.oauth.stand import CLASSES, Bearer, Server, client, refused
+from tests.oauth.stand import CLASSES, Bearer, Server, basic, client, founded, refused, resource, serving, with_secret
+from tests.stand.clock import ManualClock
+from tests.stand.nodes import node_of
 from tests.stand.organizations import Organization
 
 End = Callable[[Organization, Bearer], Awaitable[None]]
@@ -114,3 +119,30 @@ async def test_a_node_that_has_not_heard_lately_gives_no_token(server: Server, a
     refused(answer, "temporarily_unavailable", 503)
     assert int(answer.headers["Retry-After"]) >= 1
     assert (await server.token(bearer)).status_code == 200
+
+
+async def test_a_client_and_its_key_count_until_the_millisecond_of_their_end(fresh: Config, clock: ManualClock) -> None:
+    async with node_of(fresh, clock=clock) as node, serving(node, fresh) as server:
+        acme = await founded(node)
+        await resource(acme)
+        ends_ms = clock.now_ms() + 3_000
+        ending, lasting = node.ids.new("service"), await with_secret(acme)
+        async with acme.begin() as w:
+            services.add(w, ending, "Ending", clock.now_ms(), ends_ms)
+        of_ending = await with_secret(acme, ending)
+        ending_of_lasting = await with_secret(acme, lasting.id, ends_ms)
+        clock.advance(2_000)  # a token lives whole seconds
+        for bearer in (of_ending, ending_of_lasting, lasting):
+            assert (await heard(server, bearer)).status_code == 200
+        clock.advance(1_000)
+        for bearer in (of_ending, ending_of_lasting):
+            refused(await heard(server, bearer), "invalid_client", 401)
+        assert (await heard(server, lasting)).status_code == 200
+
+
+async def heard(server: Server, bearer: Bearer) -> httpx2.Response:
+    """A token by secret, once the node has heard from the changelog at its present time."""
+    async with asyncio.timeout(5):
+        while not server.node.lease.holds():
+            await server.node.engine.changed(0.02)
+    return await server.post(server.form(), basic(bearer))
