@@ -7,10 +7,28 @@ import httpx2
 import pytest
 
 from tenantry.app.config import Config
+from tenantry.core.errors import Ended
 from tenantry.organizations import agents, jobs, keys, mcp_servers, organization, parties, services
 from tenantry.organizations.parties import PartyKind
-from tests.oauth.stand import CLASSES, Bearer, Server, basic, client, founded, refused, resource, serving, with_secret
+from tenantry.sessions.claims import Confirmation
+from tenantry.sessions.tokens import AccessTokens
+from tests.oauth.keys import KeyPair
+from tests.oauth.stand import (
+    API,
+    CLASSES,
+    Bearer,
+    Server,
+    basic,
+    client,
+    founded,
+    refused,
+    registered,
+    resource,
+    serving,
+    with_secret,
+)
 from tests.stand.clock import ManualClock
+from tests.stand.credentials import access_tokens
 from tests.stand.nodes import node_of
 from tests.stand.organizations import Organization
 
@@ -64,6 +82,28 @@ async def test_a_client_that_ended_gets_nothing_and_hears_what_a_stranger_hears(
     stranger = Bearer(server.node.ids.new("service"), bearer.key, bearer.pair)
     assert answer.content == (await server.token(stranger)).content
     assert await acme.holdings() == before
+
+
+@pytest.mark.parametrize("named", CLASSES)
+async def test_a_token_dies_with_the_key_that_it_was_got_by(server: Server, acme: Organization, named: str) -> None:
+    bearer = await client(acme, named)
+    other = Bearer(bearer.id, await registered(acme, bearer.id, pair := KeyPair.generate()), pair)
+    tokens = access_tokens(server.node)
+    given = [(one, (await server.token(one)).json()["access_token"]) for one in (bearer, other)]
+    async with acme.begin() as w:
+        await keys.revoke(w, acme.reads, bearer.id, bearer.key)
+    await server.node.cuts.lineage(acme.id, (), w.revision)
+    outcome = [await ended(tokens, token, one) for one, token in given]
+    assert outcome == [True, False]
+
+
+async def ended(tokens: AccessTokens, token: str, bearer: Bearer) -> bool:
+    """Whether a token is dead in its own bearer's hands."""
+    try:
+        await tokens.verify(token, audience=API, sender=Confirmation(jkt=bearer.pair.thumbprint))
+    except Ended:
+        return True
+    return False
 
 
 async def test_an_agent_without_a_sponsor_or_whose_blueprint_ended_gets_nothing(
