@@ -145,9 +145,11 @@ async def client(org: Organization, named: str, pair: KeyPair | None = None) -> 
     return Bearer(made, key, pair)
 
 
-async def registered(org: Organization, principal: str, pair: KeyPair, ends_at_ms: int | None = None) -> str:
-    """Another key of a client."""
-    key, jwk = org.node.ids.new("key"), msgspec.convert(pair.public, PublicJwk)
+async def registered(
+    org: Organization, principal: str, pair: KeyPair, ends_at_ms: int | None = None, kid: str = ""
+) -> str:
+    """Another key of a client, with a name of its own if it has one."""
+    key, jwk = org.node.ids.new("key"), msgspec.convert({**pair.public, "kid": kid}, PublicJwk)
     async with org.begin() as w:
         keys.register(w, key, principal, jwk, now_ms=org.node.clock.now_ms(), ends_at_ms=ends_at_ms)
     return key

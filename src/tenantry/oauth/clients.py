@@ -151,9 +151,10 @@ class Clients:
                 raise NotFound
             return None
         party = await reads.one(parties.PARTY, id=branch)
-        if party.status != parties.ACTIVE or (party.ends_at_ms or self._clock.now_ms() + 1) <= self._clock.now_ms():
+        ends_at_ms = party.ends_at_ms
+        if party.status != parties.ACTIVE or (ends_at_ms is not None and ends_at_ms <= self._clock.now_ms()):
             raise NotFound
-        return party.ends_at_ms
+        return ends_at_ms
 
     async def _count(self, client: Client, presented_once: Once) -> None:
         """Refuse an assertion that some node has seen, in a set of its own: it stays seen whatever becomes of the request."""

@@ -6,6 +6,7 @@ long before, whatever the client's clock and whoever held the client's key for a
 
 import hmac
 
+import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -22,6 +23,19 @@ _KEY_BYTES = 32
 _MAC_BYTES = 16
 
 
+class Near(msgspec.Struct, frozen=True):
+    """The nonces of this moment."""
+
+    now: str
+    """What the next proof is to carry."""
+
+    taken: tuple[bytes, ...]
+
+    def takes(self, nonce: str) -> bool:
+        """Whether some node gave this one lately."""
+        return any([hmac.compare_digest(nonce.encode(), one) for one in self.taken])  # noqa: C419 - all of them, always
+
+
 class Nonces:
     """The nonces of a node."""
 
@@ -31,31 +45,15 @@ class Nonces:
         self._version = 0
         self._key = b""
 
-    async def now(self) -> str:
-        """The nonce that the next proof is to carry.
+    async def near(self) -> Near:
+        """The nonces of this moment.
 
         Raises:
             Upstream: the root key cannot be reached.
         """
-        return self._nonce(await self._current_key(), self._stretch())
-
-    async def takes(self, nonce: str) -> bool:
-        """Whether some node gave this one lately.
-
-        Raises:
-            Upstream: the root key cannot be reached.
-        """
-        key, stretch = await self._current_key(), self._stretch()
-        given = nonce.encode()
-        near = (self._nonce(key, stretch + step).encode() for step in (-1, 0, 1))
-        return any(hmac.compare_digest(given, one) for one in near)
-
-    def _stretch(self) -> int:
-        return self._clock.now_ms() // STRETCH_MS
-
-    def _nonce(self, key: bytes, stretch: int) -> str:
-        mac = hmac.digest(key, stretch.to_bytes(8, "big"), "sha256")[:_MAC_BYTES]
-        return base64url.encode(mac)
+        key, stretch = await self._current_key(), self._clock.now_ms() // STRETCH_MS
+        before, now, after = (_nonce(key, stretch + step) for step in (-1, 0, 1))
+        return Near(now, (before.encode(), now.encode(), after.encode()))
 
     async def _current_key(self) -> bytes:
         """Derived anew when the data key is: nonces under the older one are refused, and their senders given a new one."""
@@ -63,6 +61,10 @@ class Nonces:
         if data_key.version != self._version:
             self._key, self._version = _derived(data_key), data_key.version
         return self._key
+
+
+def _nonce(key: bytes, stretch: int) -> str:
+    return base64url.encode(hmac.digest(key, stretch.to_bytes(8, "big"), "sha256")[:_MAC_BYTES])
 
 
 def _derived(data_key: DataKey) -> bytes:

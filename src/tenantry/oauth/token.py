@@ -128,9 +128,10 @@ class TokenEndpoint:
         header = call.headers.get("dpop")
         if header is None:
             return None
-        call.answer_headers[NONCE_HEADER] = await self._nonces.now()
+        nonces = await self._nonces.near()
+        call.answer_headers[NONCE_HEADER] = nonces.now
         proof = prove(header, method="POST", url=self._url, now_ms=self._clock.now_ms())
-        if not await self._nonces.takes(proof.nonce):
+        if not nonces.takes(proof.nonce):
             raise UseNonce
         return proof
 

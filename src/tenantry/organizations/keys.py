@@ -4,17 +4,12 @@ Of a secret only the SHA-256 is kept. Several may be in use at once, so that a r
 one began. Revoking a key cuts its branch: what it obtained is dead. A key is registered once in an organization, so that it speaks for one.
 """
 
-import json
-import warnings
-
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from joserfc import jwk
-from joserfc.errors import SecurityWarning
 
 from tenantry.core.errors import AlreadyDone, Invalid, NotFound
 from tenantry.core.secrets import Secret
 from tenantry.journal import Event, Reads, Target, Text, WriteSet
+from tenantry.keys.jwk import foreign_key
 from tenantry.organizations import parties
 from tenantry.organizations.part import PAGE_ARGS, Part
 from tenantry.organizations.parties import PartyKind
@@ -28,11 +23,10 @@ KEYS_MAX = 5
 """Keys of one principal that are in use at once."""
 OVERLAP_MAX_MS = 7 * 24 * 3_600_000
 KEY_LIFE_MAX_MS = 732 * 24 * 3_600_000
-RSA_BITS = range(2048, 4097)
 
 
 class PublicJwk(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A public key (RFC 7517; RFC 7518, 6; RFC 8037): EC on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits.
+    """A public key (RFC 7517; RFC 7518, 6; RFC 8037): EC on P-256, Ed25519, or RSA of 2048 to 4096 bits.
 
     A private member is an unknown field here, so a private key is refused before it is looked at.
     """
@@ -259,25 +253,12 @@ async def of_secret(reads: Reads, secret: Secret, now_ms: int) -> PrincipalKey:
 
 
 def thumbprint(key: PublicJwk) -> str:
-    """The thumbprint of a public key (RFC 7638), after it was found to be one that we take.
+    """The thumbprint of a public key (RFC 7638), after it was found to be one that clients are verified with.
 
     Raises:
         Invalid: it is no such key.
     """
-    given = json.loads(msgspec.json.encode(key))
-    kind = (key.kty, key.crv)
-    if kind not in (("EC", "P-256"), ("EC", "P-384"), ("OKP", "Ed25519"), ("RSA", "")):
-        raise Invalid("A key is EC on P-256 or P-384, Ed25519, or RSA.", hint="ES256 is what we recommend.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # its size is looked at below
-            imported = jwk.import_key(given)
-        public = imported.public_key
-    except (ValueError, KeyError) as error:
-        raise Invalid("This is no public key.") from error
-    if isinstance(public, RSAPublicKey) and public.key_size not in RSA_BITS:
-        raise Invalid("An RSA key has 2048 to 4096 bits.")
-    return imported.thumbprint()
+    return foreign_key(msgspec.to_builtins(key)).thumbprint()
 
 
 def _add(
