@@ -55,7 +55,9 @@ def node_of(
     on_open: Callable[[Node], None] | None = None,
 ) -> AbstractAsyncContextManager[Node]:
     """A node in this process, with the ledger and its deriver."""
-    return open_node(config, rooms=ALL_ROOMS, derivers=lambda *_: (ledger.Balances(),), clock=clock, root=root, on_open=on_open)
+    return open_node(
+        config, rooms=ALL_ROOMS, derivers=lambda *_: (ledger.Balances(),), clock=clock, root=root, on_open=on_open
+    )
 
 
 async def looked(node: Node) -> None:

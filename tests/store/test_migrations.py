@@ -203,7 +203,9 @@ async def test_ops_16_a_server_and_its_successor_serve_while_and_after_the_datab
             written += 1
         assert await migrated == ["ledger 2: notes", "ledger 3: pages"]
         joined = await deployed(fresh.where(), tmp_path / "state of the newer")
-        async with open_node(joined, rooms=newer, derivers=lambda *_: (ledger.Balances(),), on_open=heard_by_newer) as successor:
+        async with open_node(
+            joined, rooms=newer, derivers=lambda *_: (ledger.Balances(),), on_open=heard_by_newer
+        ) as successor:
             credential = await acme.issue("user_a")
             for n in range(5):
                 await acme.add_member(f"of the older {n}")

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 
-from tenantry.access.graph import RELATION_BITS, Graph
+from tenantry.access.graph import Graph
 from tenantry.access.models import Models
 from tenantry.access.schema import CHANGES_OF, TUPLES_OF, ChangeRow, Store, TupleRow
 from tenantry.access.sources import TupleSource
@@ -367,5 +367,5 @@ class Graphs:
 
 def _node(graph: Graph, object_: str, relation: str) -> int:
     """The number of an object with a relation; zero, which is nobody's, if no tuple has named the object."""
-    number = graph.number(object_)
-    return number << RELATION_BITS | graph.names.relation(relation) if number else 0
+    node = graph.node(object_)
+    return node | graph.names.relation(relation) if node else 0
