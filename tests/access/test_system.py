@@ -68,7 +68,7 @@ def test_an_owner_may_do_everything_and_an_auditor_only_read() -> None:
         for who in ("anne", "bob", "carl")
     }
     assert allowed["anne"] == set(permissions)
-    assert allowed["bob"] == {one for one in permissions if one.startswith("can_read_")}
+    assert allowed["bob"] == {one for one in permissions if one.startswith(("can_read_", "can_follow_"))}
     assert allowed["carl"] == set()
 
 
