@@ -55,9 +55,28 @@ def give(w: WriteSet, role: str, holder_id: str) -> None:
     Raises, when the set is sent:
         NotFound: the organization has no such holder. NotActive.
     """
+    give_on(w, f"organization:{w.org}", role, holder_id)
+
+
+def give_on(w: WriteSet, object_: str, role: str, holder_id: str) -> None:
+    """Give a role on one object of the organization: an application, or a store.
+
+    Not checked here: that it is the organization's.
+
+    Raises: as `give`.
+    """
     kind, form = _holder(holder_id)
     parties.refer_active(w, holder_id, kind)
-    system.give_role(w, f"organization:{w.org}", role, form.format(holder_id))
+    system.give_role(w, object_, role, form.format(holder_id))
+
+
+def take_on(w: WriteSet, object_: str, role: str, holder_id: str) -> None:
+    """Take a role on one object; taking what was not given changes nothing.
+
+    Raises:
+        InvalidTuple: this kind of holder cannot have the role.
+    """
+    system.take_role(w, object_, role, subject_of(holder_id))
 
 
 async def take(w: WriteSet, reads: Reads, role: str, holder_id: str) -> None:
