@@ -216,5 +216,6 @@ def _named(view: View, node: int, rule: Rule, wanted: int) -> list[int]:
     either = ({wanted} if wanted & RELATION_MASK else {wanted, wanted | WILDCARD}) & rule.assignable
     if not either:
         return []
-    plain = view.usersets(node) if wanted & RELATION_MASK else view.objects(node)
-    return [subject for subject in (*plain, *view.conditional(node)) if kind_of(subject) in either]
+    usersets = bool(wanted & RELATION_MASK)
+    plain = view.usersets(node) if usersets else view.objects(node)
+    return [subject for subject in (*plain, *view.conditional(node, usersets=usersets)) if kind_of(subject) in either]
