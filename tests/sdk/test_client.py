@@ -130,7 +130,7 @@ async def test_a_key_proves_the_client_for_the_issuer_alone_and_a_token_is_kept_
     assert answers.paths().count("/acme/token") == 1
     form = dict(parse_qsl(answers.asked[1].content.decode()))
     read = jwt.decode(form.pop("client_assertion"), ECKey.import_key(pem), algorithms=["ES256"])
-    assert read.header == {"alg": "ES256", "kid": "kid_1", "typ": "JWT"}
+    assert read.header == {"alg": "ES256", "kid": "kid_1", "typ": "client-authentication+jwt"}
     now = clock.now_ms() // 1000
     jti = read.claims.pop("jti")
     assert read.claims == {"iss": "service_1", "sub": "service_1", "aud": ISSUER, "iat": now, "exp": now + 60}

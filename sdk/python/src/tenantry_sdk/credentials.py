@@ -92,7 +92,7 @@ class ClientKey(_Client):
 
     def _proof(self, server: Server) -> dict[str, str]:
         now = int(server.clock.now())
-        header = {"alg": "ES256", "kid": self._kid, "typ": "JWT"}
+        header = {"alg": "ES256", "kid": self._kid, "typ": "client-authentication+jwt"}
         claims = {
             "iss": self.client_id,
             "sub": self.client_id,
