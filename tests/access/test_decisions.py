@@ -28,8 +28,8 @@ class Suspended:
     def __init__(self, *suspended: str) -> None:
         self.suspended = set(suspended)
 
-    async def active(self, org: str, principal: str) -> bool:
-        del org
+    async def active(self, org: str, principal: str, *, at_least: int = 0) -> bool:
+        del org, at_least
         return principal not in self.suspended
 
 

@@ -146,7 +146,7 @@ class Decisions:
         """
         if chain is not None and chain.subject != key.user:
             raise Misuse("A chain is asked about its own subject.")
-        inactive = await self._inactive(scope.org, _parties(key, chain))
+        inactive = await self._inactive(scope.org, _parties(key, chain), at)
         view = await self._view(scope, store, at)
         if not explained:
             return self._decide(view, Item("", key, contextual, context), chain, inactive, asking)
@@ -170,7 +170,7 @@ class Decisions:
             AccessError: there are none or too many, or two have the same id.
             StoreNotFound, NoModel, ModelNotFound, Stale, Unavailable: as `check`.
         """
-        inactive = await self._inactive(scope.org, {item.key.user for item in items})
+        inactive = await self._inactive(scope.org, {item.key.user for item in items}, at)
         view = await self._view(scope, store, at)
         found = check_all(view.plan, view.known.graph, items)
         answers: dict[str, Decision | AccessError] = {}
@@ -205,7 +205,7 @@ class Decisions:
             Throttled: too many lists are under way.
             Others: as `check`.
         """
-        inactive = await self._inactive(scope.org, {user})
+        inactive = await self._inactive(scope.org, {user}, at)
         view = await self._view(scope, store, at)
         found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context)
         items = [] if user in inactive else await self._apart(view, _Complete(found, most))
@@ -234,7 +234,7 @@ class Decisions:
         view = await self._view(scope, store, at)
         found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context)
         items = await self._apart(view, _Complete(found, LIST_MAX))
-        inactive = await self._inactive(scope.org, set(items))
+        inactive = await self._inactive(scope.org, set(items), at)
         active = [one for one in items if one not in inactive]
         key = TupleKey(filter_, relation, object_)
         self._note(view, key, asking, allowed=bool(active), because=f"listed {len(active)}")
@@ -304,12 +304,13 @@ class Decisions:
         said = (key.user, key.relation, key.object, int(allowed), because, asking.caller, asking.request)
         self._log.note(view.org, view.known.store.id, view.model, view.revision, *said)
 
-    async def _inactive(self, org: str, subjects: set[str]) -> set[str]:
+    async def _inactive(self, org: str, subjects: set[str], at: At) -> set[str]:
         """Those of the subjects that are principals and may not act."""
         if self._standing is None:
             return set()
         principals = {subject: id_ for subject in subjects if (id_ := principal_of(subject))}
-        return {subject for subject, id_ in principals.items() if not await self._standing.active(org, id_)}
+        standing, rev = self._standing, at.revision
+        return {subject for subject, id_ in principals.items() if not await standing.active(org, id_, at_least=rev)}
 
     async def _apart(self, view: _View, walk: Callable[[], T]) -> T:
         """Walk on a thread of the pool; the graph stands still until it has ended, whether or not somebody still waits."""

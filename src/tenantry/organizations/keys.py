@@ -284,5 +284,5 @@ def _add(
         made_at=now_ms,
         ends_at=ends_at_ms,
     )
-    w.write(FEW_KEYS, TooManyKeys, principal_id=principal_id, now=now_ms, most=KEYS_MAX)
+    w.write_settled(FEW_KEYS, TooManyKeys, principal_id=principal_id, now=now_ms, most=KEYS_MAX)
     w.record(KeyRegistered(key_id, principal_id, kind, found_by, ends_at_ms))

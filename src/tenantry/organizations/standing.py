@@ -13,6 +13,7 @@ from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.ids import PLATFORM
 from tenantry.journal import Change, Journal
+from tenantry.journal.schema import HEAD
 from tenantry.organizations.part import Part
 from tenantry.organizations.ties import HAS_SPONSOR
 from tenantry.store import Read
@@ -48,14 +49,14 @@ PART = Part(tables=(), statements=(), reads=(STANDING,), ddl="")
 
 
 class _Organization:
-    """What is known of one organization. `resting` are answers that hang on others of it; `heard` counts its changes."""
+    """What is known of one organization. `resting` are answers that hang on others of it; `rev` is what all of them are not older than."""
 
-    __slots__ = ("heard", "own", "resting")
+    __slots__ = ("own", "resting", "rev")
 
     def __init__(self) -> None:
         self.own: dict[str, _Found] = {}
         self.resting: dict[str, _Found] = {}
-        self.heard = 0
+        self.rev = 0
 
     def of(self, principal: str) -> dict[str, _Found]:
         """Where the answer of a principal is kept."""
@@ -75,11 +76,15 @@ class Standings:
         self._size = 0
         self._kept: OrderedDict[str, _Organization] = OrderedDict()
 
-    async def active(self, org: str, principal: str) -> bool:
-        """Whether a principal, application or resource of the organization may act, or be used, now; not if it is unknown there."""
+    async def active(self, org: str, principal: str, *, at_least: int = 0) -> bool:
+        """Whether a principal, application or resource of the organization may act, or be used, now; not if it is unknown there.
+
+        Never from before the revision `at_least`: what this node has not heard of is read.
+        """
         known = self._kept.setdefault(org, _Organization())
         self._kept.move_to_end(org)
-        found = known.of(principal).get(principal) or await self._read(org, known, principal)
+        found = known.of(principal).get(principal) if known.rev >= at_least else None
+        found = found or await self._read(org, known, principal)
         return bool(found.stands) and (found.ends_at_ms is None or self._clock.now_ms() < found.ends_at_ms)
 
     def apply(self, change: Change) -> None:
@@ -87,7 +92,7 @@ class Standings:
         known = self._kept.get(change.org)
         if known is None:
             return
-        known.heard += 1
+        known.rev = max(known.rev, change.rev)
         before, touched = len(known), change.touched_ids()
         for one in touched:
             known.own.pop(one, None)
@@ -99,14 +104,20 @@ class Standings:
         self._size -= before - len(known)
 
     async def _read(self, org: str, known: _Organization, principal: str) -> _Found:
-        heard = known.heard
-        rows = await self._journal.reads(scopes.of_job(org)).all(STANDING, id=principal)
+        reads = self._journal.reads(scopes.of_job(org))
+        if not known.rev:
+            heads = await reads.all(HEAD)
+            known.rev = known.rev or max(
+                (head.rev for head in heads), default=0
+            )  # nothing was read, so nothing is older
+        rev = known.rev
+        rows = await reads.all(STANDING, id=principal)
         if not rows:
             if not known and self._kept.get(org) is known:
                 del self._kept[org]  # what nobody here knows takes no memory
             return _Found(0, None)
         kept = known.of(principal)
-        if known.heard == heard and principal not in kept and self._kept.get(org) is known:
+        if known.rev == rev and principal not in kept and self._kept.get(org) is known:
             kept[principal] = rows[0]
             self._size += 1
             self._evict()
