@@ -16,8 +16,9 @@ import msgspec
 from tenantry.access.batch import Item, check_all
 from tenantry.access.chain import Chain, Verdict, bounded
 from tenantry.access.check import check
+from tenantry.access.closure import Outcome
 from tenantry.access.decision_log import DecisionLog
-from tenantry.access.errors import AccessError, ConditionFailed, LimitExceeded, TooComplex
+from tenantry.access.errors import AccessError, ConditionFailed, DepthExceeded, LimitExceeded, TooComplex
 from tenantry.access.expand import Node, expand
 from tenantry.access.explain import Explanation, explain
 from tenantry.access.graphs import Graphs, StoreGraph
@@ -152,7 +153,8 @@ class Decisions:
             return self._decide(view, Item("", key, contextual, context), chain, inactive, asking)
         walk = functools.partial(explain, view.plan, view.known.graph, key, contextual, context)
         explanation = await self._apart(view, walk)
-        decision = self._settle(view, key, chain, inactive, asking, allowed=explanation.allowed)
+        undecided = _UNDECIDED.get(explanation.outcome, "")
+        decision = self._settle(view, key, chain, inactive, asking, allowed=explanation.allowed, undecided=undecided)
         return msgspec.structs.replace(decision, explanation=explanation)
 
     async def batch_check(
@@ -284,11 +286,19 @@ class Decisions:
         return self._settle(view, key, chain, inactive, asking, allowed=allowed)
 
     def _settle(
-        self, view: _View, key: TupleKey, chain: Chain | None, inactive: set[str], asking: Asking, *, allowed: bool
+        self,
+        view: _View,
+        key: TupleKey,
+        chain: Chain | None,
+        inactive: set[str],
+        asking: Asking,
+        *,
+        allowed: bool,
+        undecided: str = "",
     ) -> Decision:
         """What the graph said, within what the subject's standing and the chain let it."""
         verdict = bounded(chain, key.relation, key.object, subject=allowed) if chain else None
-        because = INACTIVE if inactive & _parties(key, chain) else ""
+        because = INACTIVE if inactive & _parties(key, chain) else undecided
         if not because and verdict and allowed and verdict.denials:
             because = str(verdict.denials[0])
         allowed = allowed and not because
@@ -350,6 +360,10 @@ class _Complete:
             if self.stopped or time.monotonic() > until:
                 raise TooComplex(f"The list takes longer than {WALK_S:g} s.")
         return sorted(listed)
+
+
+_UNDECIDED = {Outcome.UNDECIDED: ConditionFailed.reason, Outcome.TOO_DEEP: DepthExceeded.reason}
+"""Where `check` has an error for an answer, an explanation says the same."""
 
 
 def principal_of(subject: str) -> str:
