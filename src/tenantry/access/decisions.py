@@ -209,8 +209,10 @@ class Decisions:
         """
         inactive = await self._inactive(scope.org, {user})
         view = await self._view(scope, store, at)
-        found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context)
-        items = [] if user in inactive else await self._apart(view, _Complete(found, most))
+        watch = _Watch()
+        found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context, watch)
+        walk = functools.partial(_complete, found, most)
+        items = [] if user in inactive else await self._apart(view, walk, watch)
         self._note(view, TupleKey(user, relation, type_), asking, allowed=bool(items), because=f"listed {len(items)}")
         return Listed(items, view.revision, view.model)
 
@@ -234,8 +236,9 @@ class Decisions:
             Others: as `check`.
         """
         view = await self._view(scope, store, at)
-        found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context)
-        items = await self._apart(view, _Complete(found, LIST_MAX))
+        watch = _Watch()
+        found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context, watch)
+        items = await self._apart(view, functools.partial(_complete, found, LIST_MAX), watch)
         inactive = await self._inactive(scope.org, set(items))
         active = [one for one in items if one not in inactive]
         key = TupleKey(filter_, relation, object_)
@@ -321,7 +324,7 @@ class Decisions:
         principals = {subject: id_ for subject in subjects if (id_ := principal_of(subject))}
         return {subject for subject, id_ in principals.items() if not await self._standing.active(org, id_)}
 
-    async def _apart(self, view: _View, walk: Callable[[], T]) -> T:
+    async def _apart(self, view: _View, walk: Callable[[], T], watch: "_Watch | None" = None) -> T:
         """Walk on a thread of the pool; the graph stands still until it has ended, whether or not somebody still waits."""
         if self._walks >= WALKS + WALKS_WAITING:
             raise Throttled("Too many lists are asked for at once.", hint="Ask again in a second.")
@@ -333,8 +336,8 @@ class Decisions:
         try:
             return await asyncio.shield(walking)
         except asyncio.CancelledError:
-            if isinstance(walk, _Complete):
-                walk.stopped = True
+            if watch is not None:
+                watch.stopped = True
             raise
 
     def _walked(self, known: StoreGraph) -> None:
@@ -342,24 +345,40 @@ class Decisions:
         known.leave()
 
 
-class _Complete:
-    """Collects a list on a thread: all of it, in the order of names, or an error. `stopped` ends it: nobody waits any more."""
+class _Watch:
+    """Puts an end to a walk that takes too long, or for which nobody waits any more (`stopped`); called at every step of it."""
 
-    def __init__(self, found: Iterator[str], most: int) -> None:
-        self._found = found
-        self._most = most
+    def __init__(self) -> None:
         self.stopped = False
+        self._until = 0.0
+        self._steps = 0
 
-    def __call__(self) -> list[str]:
-        until = time.monotonic() + WALK_S
-        listed: list[str] = []
-        for one in self._found:
-            if len(listed) == self._most:
-                raise LimitExceeded(f"The number of entries exceeds the allowed limit of {self._most}: ask for fewer.")
-            listed.append(one)
-            if self.stopped or time.monotonic() > until:
-                raise TooComplex(f"The list takes longer than {WALK_S:g} s.")
-        return sorted(listed)
+    def __call__(self) -> None:
+        self._steps += 1
+        if self._steps % _STEPS:
+            return
+        now = time.monotonic()
+        self._until = self._until or now + WALK_S
+        if self.stopped or now > self._until:
+            raise TooComplex(f"The list takes longer than {WALK_S:g} s.")
+
+
+_STEPS = 64
+"""How many steps a walk takes between looks at the clock."""
+
+
+def _complete(found: Iterator[str], most: int) -> list[str]:
+    """All that is found, in the order of names.
+
+    Raises:
+        LimitExceeded: it is more than `most`.
+    """
+    listed: list[str] = []
+    for one in found:
+        if len(listed) == most:
+            raise LimitExceeded(f"The number of entries exceeds the allowed limit of {most}: ask for fewer.")
+        listed.append(one)
+    return sorted(listed)
 
 
 _UNDECIDED = {Outcome.UNDECIDED: ConditionFailed.reason, Outcome.TOO_DEEP: DepthExceeded.reason}
