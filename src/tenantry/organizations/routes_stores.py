@@ -71,8 +71,7 @@ def _application_role_routes() -> tuple[Route, ...]:
     ) -> None:
         """Take a role on one application of the organization."""
         await applications.application(call.reads, application_id)
-        async with call.begin() as w:
-            roles.take_on(w, f"application:{application_id}", role, holder_id)
+        await call.run(roles.take_on, f"application:{application_id}", role, holder_id)
 
     return (give_role_on_application, take_role_on_application)
 
@@ -91,8 +90,7 @@ def _store_role_routes() -> tuple[Route, ...]:
     async def take_role_on_store(call: Call, store_id: StoreId, role: ObjectRole, holder_id: AnyId) -> None:
         """Take a role on one store of the organization."""
         await store_of(call.reads, store_id)
-        async with call.begin() as w:
-            roles.take_on(w, f"store:{store_id}", role, holder_id)
+        await call.run(roles.take_on, f"store:{store_id}", role, holder_id)
 
     return (give_role_on_store, take_role_on_store)
 
