@@ -7,7 +7,7 @@ import pytest
 from tenantry.access.batch import Item
 from tenantry.access.ceiling import Allowance, Ceiling
 from tenantry.access.chain import Actor, Bound, Chain
-from tenantry.access.decision_log import LOSS_MS, Search, search
+from tenantry.access.decision_log import FOREVER_MS, LOSS_MS, Search, search
 from tenantry.access.decisions import INACTIVE, NOW, Asking, Decision
 from tenantry.access.errors import ConditionFailed
 from tenantry.access.language import parse
@@ -158,6 +158,26 @@ async def test_a_decision_is_in_the_log_within_a_second(access: Access, atlas: T
     (row,) = logged
     assert (row.store, row.model, row.rev, row.allowed) == (atlas.store, decision.model, decision.revision, 1)
     assert (row.caller, row.request) == ("service_x", "request_y")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_decisions_are_found_by_their_time(fresh: Config, clock: ManualClock) -> None:
+    async with access_on(fresh, clock=clock) as access:
+        atlas, times = await tenant(access), list[int]()
+        for n in range(3):
+            times.append(clock.now_ms())
+            await access.decisions.check(atlas.organization.scope, atlas.store, key(f"document:{n}#viewer@user:anne"))
+            await access.log.flush()
+            clock.advance(300)
+
+        async def found(since: int = 0, until: int = FOREVER_MS) -> list[str]:
+            wanted = Search(since=since, until=until)
+            return [row.object for row in await search(atlas.organization.reads, wanted, "", 10)]
+
+        assert await found() == ["document:2", "document:1", "document:0"]
+        assert await found(since=times[1]) == ["document:2", "document:1"]
+        assert await found(until=times[1]) == ["document:0"]
+        assert await found(since=times[1], until=times[2]) == ["document:1"]
 
 
 async def test_decisions_of_another_organization_are_not_found(access: Access, atlas: Tenant, other: Tenant) -> None:

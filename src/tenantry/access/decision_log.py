@@ -30,7 +30,10 @@ WAITING_MAX = 50_000
 SET_BYTES = VALUE_MAX - 65_536
 """What one set takes of them; no row is nearly as large as the difference."""
 
-FOREVER_MS = 2**62
+BATCH_MS = 60_000
+"""An id tells the time to its batch, which is far shorter than this."""
+
+FOREVER_MS = 2**48 - 1
 
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _NUMBERS = len(_PAIRS) ** 2
@@ -145,11 +148,18 @@ def _batch(rows: deque[tuple[str, bytes]], most: int) -> list[tuple[str, bytes]]
     return batch
 
 
+def _first_id(at_ms: int) -> str:
+    """What every id of a batch that began at this time, or later, is not before: an id begins with 48 bits of its time."""
+    bounded = min(max(at_ms, 0), 2**48 - 1)
+    return "decision_" + "".join(ALPHABET[bounded >> shift & 31] for shift in range(45, -1, -5))
+
+
 async def search(reads: Reads, wanted: Search, before: str, most: int) -> list[DecisionRow]:
     """Decisions of the organization, the newest first, from the one before the id `before` on (empty: from the newest)."""
     return await reads.all(
         DECISIONS_OF,
-        before=before,
+        first=_first_id(wanted.since - BATCH_MS),
+        before=min(before or _first_id(FOREVER_MS), _first_id(wanted.until)),
         since=wanted.since,
         until=wanted.until,
         store=wanted.store,

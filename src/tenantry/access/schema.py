@@ -326,11 +326,12 @@ ASSERTIONS_OF = Read(
 DECISIONS_OF = Read(
     "access_decisions_of",
     DecisionRow,
-    f"SELECT {', '.join(_DECISION)} FROM access_decisions WHERE org = :org AND (:before = '' OR id < :before) "  # noqa: S608
+    f"SELECT {', '.join(_DECISION)} FROM access_decisions WHERE org = :org AND id >= :first AND id < :before "  # noqa: S608
     "AND at >= :since AND at < :until AND (:store = '' OR store = :store) AND (:subject = '' OR subject = :subject) "
     "AND (:object = '' OR object = :object) AND (:relation = '' OR relation = :relation) "
     "AND (:allowed < 0 OR allowed = :allowed) ORDER BY id DESC LIMIT :most",
     {
+        "first": str,
         "before": str,
         "since": int,
         "until": int,
