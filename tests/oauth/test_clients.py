@@ -71,9 +71,6 @@ async def test_a_secret_proves_none_but_a_service(server: Server, acme: Organiza
     service, bearer = await with_secret(acme), await client(acme, named)
     assert (await server.post(server.form(), basic(service))).status_code == 200
     refused(await server.post(server.form(), basic(service, bearer.id)), "invalid_client", 401)
-    if named == "mcp":
-        owned = await with_secret(acme, bearer.id)
-        refused(await server.post(server.form(**posted(owned)), await server.proof(owned.pair)), "invalid_client", 401)
 
 
 async def test_two_ways_in_one_request_are_refused_although_each_would_do(server: Server, acme: Organization) -> None:

@@ -80,12 +80,11 @@ def test_an_rsa_key_of_another_size_is_refused(bits: int) -> None:
         keys.thumbprint(PublicJwk(kty="RSA", n=short, e="AQAB"))
 
 
-async def test_an_agent_and_a_job_never_hold_a_secret(acme: Tenant) -> None:
+async def test_nobody_but_a_service_holds_a_secret(acme: Tenant) -> None:
     have = await stocked(acme)
-    for principal in (have["service_id"], have["server_id"]):
-        secret = await issue(acme, principal)
-        assert (await keys.of_secret(acme.reads, secret, acme.now)).principal_id == principal
-    for principal in (have["agent_id"], have["job_id"], have["user_id"], have["application_id"]):
+    secret = await issue(acme, have["service_id"])
+    assert (await keys.of_secret(acme.reads, secret, acme.now)).principal_id == have["service_id"]
+    for principal in (have["agent_id"], have["job_id"], have["server_id"], have["user_id"], have["application_id"]):
         with pytest.raises(NotFound):
             await issue(acme, principal)
 

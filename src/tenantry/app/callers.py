@@ -70,10 +70,11 @@ class InsufficientScope(Denied):
     sentence = "The access token's scope does not hold this permission."
 
 
-class Replayed(InvalidProof):
-    """The proof has been used."""
+class ProofRefused(Unauthenticated):
+    """The DPoP proof is missing, proves nothing here, or has been used (RFC 9449, 7.1)."""
 
-    sentence = "This DPoP proof has been used; make one for each request."
+    code = "invalid_dpop_proof"
+    sentence = "The DPoP proof is not valid for this request; make one for each."
 
 
 class _Known(msgspec.Struct, frozen=True, eq=False):
@@ -101,7 +102,7 @@ class Callers:
         """Whoever calls, once it has proved itself and the engine has said yes.
 
         Raises:
-            Unauthenticated, BadToken, InvalidProof, Ended: nobody proved anything, or it does not hold any more.
+            Unauthenticated, BadToken, ProofRefused, Ended: nobody proved anything, or it does not hold any more.
             Forbidden, InsufficientScope: the engine, or the token's scope, says no.
             NotFound: the path or an entry names what is not there.
             Stale: this node cannot say now.
@@ -131,7 +132,7 @@ class Callers:
         verified = await self._tokens.verify(token, audience=self._issuer, sender=sender)
         if proof is not None:
             async with self._journal.begin(scopes.of_principal(verified.principal), SYSTEM) as w:
-                once(w, proof.once, Replayed)
+                once(w, proof.once, ProofRefused)
         for one in verified.principal.chain():
             if not await self._standing.active(verified.principal.org, one):
                 raise Unauthenticated("This principal is not active.")
@@ -141,9 +142,12 @@ class Callers:
         """The key that the request proves (RFC 9449, 7)."""
         proof = asked.headers.get("dpop", "")
         if not proof:
-            raise InvalidProof("A token that is bound to a key comes with a DPoP proof.")
+            raise ProofRefused("A token that is bound to a key comes with a DPoP proof.")
         url, now_ms = self._issuer + asked.path, self._node.clock.now_ms()
-        return prove(proof, method=asked.method, url=url, now_ms=now_ms, access_token=token)
+        try:
+            return prove(proof, method=asked.method, url=url, now_ms=now_ms, access_token=token)
+        except InvalidProof as error:
+            raise ProofRefused(error.message, hint=error.hint) from error
 
     async def _within(self, asked: Asked, caller: Principal) -> Admitted:
         """The organization that the call is about, and who acts in it."""
