@@ -13,7 +13,7 @@ which it names by `Tenantry-Organization`.
 import msgspec
 
 from tenantry.access.ceiling import Ceiling
-from tenantry.access.decisions import Asking, Decisions
+from tenantry.access.decisions import Asking, At, Decisions
 from tenantry.access.stores import StoreNotFound, store_of
 from tenantry.access.system import SYSTEM_STORE
 from tenantry.access.tuples import TupleKey
@@ -188,9 +188,15 @@ class Callers:
         key = TupleKey(subject, permission.name, object_)
         if not await self._within_ceiling(caller, permission, object_):
             await self._refuse(admitted, permission, object_, "This agent's ceiling does not hold")
-        decision = await self._decisions.check(
-            scope, SYSTEM_STORE, key, contextual=contextual, asking=Asking(caller.id)
-        )
+        asking = Asking(caller.id)
+        decision = await self._decisions.check(scope, SYSTEM_STORE, key, contextual=contextual, asking=asking)
+        if not decision.allowed:
+            # What was made or given a moment ago may not have reached this node: it is no for what is committed by now.
+            at = At(revision=(await self._journal.head(scope)).rev)
+            if at.revision > decision.revision:
+                decision = await self._decisions.check(
+                    scope, SYSTEM_STORE, key, contextual=contextual, at=at, asking=asking
+                )
         if not decision.allowed:
             await self._refuse(admitted, permission, object_, "You do not have")
 
