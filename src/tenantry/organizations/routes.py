@@ -6,6 +6,7 @@ from tenantry.keys.keyring import Keyring
 from tenantry.organizations.routes_agents import agent_routes
 from tenantry.organizations.routes_applications import application_routes
 from tenantry.organizations.routes_keys import key_routes
+from tenantry.organizations.routes_manifests import manifest_routes
 from tenantry.organizations.routes_people import people_routes
 from tenantry.organizations.routes_platform import platform_routes
 from tenantry.organizations.routes_workloads import workload_routes
@@ -22,4 +23,5 @@ def routes(ids: IdSource, clock: Clock, engine: Engine, keyring: Keyring) -> tup
         *workload_routes(ids, clock),
         *key_routes(ids, clock),
         *application_routes(ids, clock),
+        *manifest_routes(ids, clock, engine),
     )
