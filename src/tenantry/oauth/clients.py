@@ -12,6 +12,7 @@ import msgspec
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Ended, NotFound, ProofFailed
+from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import Principal
 from tenantry.core.scopes import ClaimScope
 from tenantry.journal import Cuts, Journal, Reads
@@ -125,7 +126,10 @@ class Clients:
         if isinstance(given, BySecret) and identity not in _WITH_SECRETS:
             raise NotFound
         record = await _RECORDS[identity](reads, given.client_id)
-        if record.status != parties.ACTIVE or (await organization.organization(reads)).status != organization.ACTIVE:
+        if record.status != parties.ACTIVE:
+            raise NotFound
+        # The platform has no record of itself, and nobody suspends it.
+        if at.org != PLATFORM and (await organization.organization(reads)).status != organization.ACTIVE:
             raise NotFound
         path = tuple(dict.fromkeys((*record.path(), record.id)))
         ends = [key.ends_at_ms, *[await self._end(reads, branch) for branch in path[1:]]]
