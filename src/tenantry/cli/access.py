@@ -180,7 +180,7 @@ def _draw_items(console: Console, first: Receipt, items: list[Item]) -> None:
         f"[green]signed[/]  ended at {first.at}, revision {first.revision}; everywhere within {first.bound_ms} ms"
     )
     for kind, number in Counter(item.kind for item in items if item.state == "closed").items():
-        console.print(f"[green]closed[/]  {number} × {display(kind)}")
+        console.print(f"[green]closed[/]  {number} {display(kind)}")
     for item in items:
         if item.state != "closed":
             until = f" until {item.until}" if item.until else ""
