@@ -143,6 +143,25 @@ def test_a_file_of_an_organization_is_applied_within_it_and_its_log_says_so(oper
     assert unknown.status == 1
 
 
+def test_stores_in_an_application_follow_its_newest_model_and_are_moved_once(operated: Operated) -> None:
+    text = MANIFEST.replace("Atlas:", "Followed:").split("resources:")[0]
+    assert (first := operated("apply", operated.write(text), "--yes")).status == 0, first.err
+    application = first.answer["applications"]["Followed"]
+    tenants = [operated.organization() for _ in range(2)]
+    stores = {
+        org: operated.ask("POST", f"/v1/applications/{application}/stores", {"name": "docs"}, organization=org)
+        for org in tenants
+    }
+    file = operated.write(text.replace("or owner", ""))
+    done = operated("apply", file, "--yes").answer
+    assert (done["moved"], done["behind"]) == (2, 0)
+    for org, made in stores.items():
+        path = f"/v1/stores/{made['id']}/check"
+        body = {"subject": "user:anne", "relation": "viewer", "object": "document:1"}
+        assert operated.ask("POST", path, body, organization=org)["model"] > made["model"]
+    assert operated("apply", file).answer["moved"] == 0
+
+
 def test_check_says_whether_and_why_and_ends_with_it(operated: Operated) -> None:
     org = operated.organization()
     store = operated.ask("POST", "/stores", {"name": "docs"}, organization=org)["id"]
@@ -154,7 +173,8 @@ def test_check_says_whether_and_why_and_ends_with_it(operated: Operated) -> None
     assert (allowed.status, allowed.answer["allowed"]) == (0, True), allowed.err
     denied = operated("check", f"store_{store}", "user:bob", *asked, "--explain")
     assert (denied.status, denied.answer["answer"]["allowed"]) == (1, False)
-    assert denied.answer["explanation"]["missing"] == [[{"user": "user:bob", "relation": "viewer", "object": "doc:1"}]]
+    (((missing,),),) = [denied.answer["explanation"]["missing"]]
+    assert (missing["user"], missing["relation"], missing["object"]) == ("user:bob", "viewer", "doc:1")
     elsewhere = operated("check", store, "user:anne", "viewer", "doc:1")
     assert (elsewhere.status, elsewhere.out) == (1, "")
 
