@@ -147,6 +147,18 @@ async def test_an_entry_leads_into_its_own_organization_until_it_ends(server: Wh
     assert (await globex.ask("GET", "/v1/users")).status_code == 200
 
 
+async def test_an_operator_who_may_not_enter_any_more_is_outside_at_once(server: Whole) -> None:
+    acme, backend = await server.found("Acme"), Company(server, PLATFORM, "", {}, "")
+    operator = await backend.service("admin")
+    token = await operator.token()
+    path = f"/v1/organizations/{acme.org}/entries"
+    entry = (await server.client.post(path, headers=token, json={"reason": "a ticket"})).json()["id"]
+    inside = {**token, "Tenantry-Entry": f"{acme.org}/{entry}"}
+    assert (await server.client.get("/v1/users", headers=inside)).status_code == 200
+    assert (await server.console.delete(f"/v1/roles/admin/holders/{operator.id}")).status_code == 204
+    assert (await server.client.get("/v1/users", headers=inside)).status_code == 403
+
+
 async def test_a_service_may_do_what_its_role_says_and_its_organization_remembers_what_it_was_refused(
     server: Whole,
 ) -> None:

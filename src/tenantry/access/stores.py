@@ -14,17 +14,19 @@ from tenantry.access.schema import (
     ASSERTIONS_OF,
     MODEL,
     MODELS_OF,
+    MOVE_STORE,
     PIN_MODEL,
     REMOVE_STORE,
     SET_ASSERTIONS,
     STORE,
+    STORES_BEHIND,
     ModelRow,
     Store,
 )
 from tenantry.access.system import SYSTEM_APPLICATION, SYSTEM_STORE, relate, system_model, system_plan
 from tenantry.access.wire import encode_model
 from tenantry.core import scopes
-from tenantry.core.errors import Denied, NotFound
+from tenantry.core.errors import Conflict, Denied, NotFound
 from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.journal import Event, Journal, Reads, Target, Text, WriteSet
 
@@ -210,6 +212,21 @@ def pin(w: WriteSet, store: Store, model: str, at_ms: int) -> None:
         StoreNotFound: the store was removed meanwhile.
     """
     w.write(PIN_MODEL, StoreNotFound, id=store.id, model=model, at=at_ms)
+    w.record(ModelPinned(store.id, model))
+
+
+async def stores_behind(reads: Reads, application: str, model: str, most: int) -> list[Store]:
+    """Stores of the organization, in an application, that are pinned to an older version than `model`, or to none."""
+    return await reads.all(STORES_BEHIND, application=application, model=model, most=most)
+
+
+def move_forward(w: WriteSet, store: Store, model: str, at_ms: int) -> None:
+    """Pin a store to a newer version. Not checked here: that the application has it.
+
+    Raises, when the set is sent:
+        Conflict: the store has this version or a newer one, or was removed meanwhile.
+    """
+    w.write(MOVE_STORE, Conflict, id=store.id, model=model, at=at_ms)
     w.record(ModelPinned(store.id, model))
 
 

@@ -27,6 +27,7 @@ from tenantry.journal import Event, Text
 from tenantry.oauth.dpop import InvalidProof, Proof, prove
 from tenantry.oauth.once import once
 from tenantry.organizations import agents, blueprints, entries
+from tenantry.organizations.permissions import ENTER_ORGANIZATIONS
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
 from tenantry.protection.rates import Rates, TooOften
@@ -164,11 +165,13 @@ class Callers:
         org, _, entry_id = named.partition("/")
         scope = scopes.of_entry(operator, parse("org", org))
         parse("entry", entry_id)
+        own = Admitted(operator, scopes.of_platform())
+        await self._allow(own, ENTER_ORGANIZATIONS, f"organization:{PLATFORM}")  # also after the entry began
         head = await self._journal.head(scope)
         await entries.scope_of(self._journal.reads(scope), entry_id, operator, self._node.clock.now_ms())
-        own = operator.lineage
+        its = operator.lineage
         lineage = await self._node.cuts.lineage(
-            org, (org, entry_id), head.rev, own.path if own else (), own.rev if own else 0
+            org, (org, entry_id), head.rev, its.path if its else (), its.rev if its else 0
         )
         inside = Principal(id=entry_id, org=org, lineage=lineage, acts_for=(operator.id,))
         return Admitted(inside, scope)

@@ -32,15 +32,22 @@ class _Found(msgspec.Struct, frozen=True):
     ends_at_ms: int | None
 
 
+def _agent_stands(party: str) -> str:
+    """True of every party but an agent whose blueprint is not active, or none of whose sponsors is."""
+    return (
+        f"({party}.kind <> 'agent' OR EXISTS (SELECT 1 FROM agents a JOIN parties b ON b.org = a.org AND b.id = a.blueprint_id "  # noqa: S608
+        f"WHERE a.org = {party}.org AND a.id = {party}.id AND b.status = 'active' AND {HAS_SPONSOR}))"
+    )
+
+
 STANDING = Read(
     "organizations_standing",
     _Found,
     "SELECT CAST(CASE WHEN p.status = 'active' "  # noqa: S608
     f"AND (p.org = '{PLATFORM}' OR EXISTS (SELECT 1 FROM organizations o WHERE o.org = p.org AND o.status = 'active')) "
-    "AND (p.kind <> 'agent' OR EXISTS (SELECT 1 FROM agents a JOIN parties b ON b.org = a.org AND b.id = a.blueprint_id "
-    f"WHERE a.org = p.org AND a.id = p.id AND b.status = 'active' AND {HAS_SPONSOR})) "
+    f"AND {_agent_stands('p')} "
     "AND (p.kind <> 'job' OR EXISTS (SELECT 1 FROM jobs j LEFT JOIN parties i ON i.org = j.org AND i.id = j.initiator_id "
-    "WHERE j.org = p.org AND j.id = p.id AND (j.initiator_id IS NULL OR i.status = 'active'))) "
+    f"WHERE j.org = p.org AND j.id = p.id AND (j.initiator_id IS NULL OR (i.status = 'active' AND {_agent_stands('i')})))) "
     "THEN 1 ELSE 0 END AS {int}), p.ends_at FROM parties p WHERE p.org = :org AND p.id = :id",
     {"id": str},
 )
