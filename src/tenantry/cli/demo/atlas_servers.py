@@ -15,6 +15,7 @@ import httpx2
 import msgspec
 from joserfc import jwk, jws
 
+from tenantry.access.service import REVISION
 from tenantry.app.config import Config, to_toml
 from tenantry.cli.demo.play import expect
 from tenantry.core.clock import SystemClock
@@ -28,6 +29,8 @@ class Said(msgspec.Struct, frozen=True):
 
     status: int
     body: Any
+    revision: int = 0
+    """Of a decision or a write of tuples: what it was given or done at."""
 
     @property
     def ok(self) -> bool:
@@ -97,7 +100,7 @@ class Caller:
         """Headers that say which organization its calls are about, where that is not its own."""
 
     def within(self, **headers: str) -> "Caller":
-        """The same by the same token, in another organization: `Tenantry_Entry` names an entry, `Tenantry_Organization` the owner of a store."""
+        """The same by the same token elsewhere: `Tenantry_Entry` names an entry, `Tenantry_Organization` the owner of a store."""
         there = Caller(self.issuer, self.id, self.key, bound=self._bound)
         there._token = self._token
         there._within = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -170,7 +173,8 @@ async def asked(
     content = b"" if body is None else msgspec.json.encode(body)
     media = {} if body is None else {"Content-Type": "application/json"}
     answer = await at.request(method, path, content=content, headers={**(headers or {}), **media})
-    return Said(answer.status_code, msgspec.json.decode(answer.content) if answer.content else None)
+    said = msgspec.json.decode(answer.content) if answer.content else None
+    return Said(answer.status_code, said, int(answer.headers.get(REVISION, 0)))
 
 
 def given(said: Said) -> Any:

@@ -10,19 +10,11 @@ import httpx2
 import msgspec
 from joserfc import jwk
 
-from tenantry.access.language import parse
-from tenantry.access.roles import with_roles
-from tenantry.access.wire import encode_model
-from tenantry.app.config import HttpConfig
+from tenantry.app.config import HttpConfig, to_toml
+from tenantry.app.enrollment import read_operator_key
 from tenantry.app.setup import set_up
-from tenantry.app.visit import visit
-from tenantry.cli.demo.atlas_servers import Caller, Said, given, server
+from tenantry.cli.demo.atlas_servers import Caller, Said, given, ran, server
 from tenantry.cli.demo.stage import ALL_ROOMS, ISSUER, NODES, Stage
-from tenantry.cli.yaml import read_yaml
-from tenantry.core import scopes
-from tenantry.core.principal import SYSTEM
-from tenantry.organizations import keys, roles, services
-from tenantry.organizations.keys import PublicJwk
 
 FILE = Path(__file__).with_name("atlas.yaml")
 DAY_MS = 24 * 3_600_000
@@ -57,7 +49,9 @@ class World:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.folder = stage.folder
+        self.config = stage.folder / "operator.toml"
+        """What the operator's commands are told."""
+
         self.ats: list[httpx2.AsyncClient] = []
         self.application = ""
         self.operator: Caller
@@ -71,42 +65,25 @@ class World:
         return self.ats[0]
 
     async def start(self, running: AsyncExitStack) -> None:
-        """Serve the deployment on PostgreSQL by three processes, and let an operator in by a key."""
+        """Serve the deployment on PostgreSQL by three processes; the operator is whoever has the key that set-up enrolled."""
         configs = [self.stage.configured(self.stage.postgres.database, f"atlas-{n}") for n in range(1, NODES + 1)]
         for config in configs:
             await set_up(config, rooms=ALL_ROOMS)
         http = HttpConfig(listen="127.0.0.1:0")
-        serving = (server(msgspec.structs.replace(c, http=http), Path(c.state)) for c in configs)
+        serving = (server(msgspec.structs.replace(one, http=http), Path(one.state)) for one in configs)
         self.ats = list(await asyncio.gather(*(running.enter_async_context(one) for one in serving)))
-        self.operator = await self._enrolled()
+        http = HttpConfig(listen=f"127.0.0.1:{self.at.base_url.port}")
+        reached = msgspec.structs.replace(
+            configs[0], http=http, development=True
+        )  # there is no proxy before the server
+        self.config.write_text(to_toml(reached), encoding="utf-8")
+        enrolled = read_operator_key(Path(reached.state))
+        self.operator = Caller(ISSUER, enrolled.client_id, enrolled.key)
         given(await self.operator.sign_in(self.at))
 
-    async def _enrolled(self) -> Caller:
-        """An owner of the platform: a service with a key, registered by whoever holds the database."""
-        operator = Caller(ISSUER, self.stage.ids.new("service"), jwk.ECKey.generate_key("P-256"))
-        now_ms = self.stage.clock.now_ms()
-        async with (
-            visit(self.stage.postgres) as insider,
-            insider.journal.begin(scopes.of_platform(), SYSTEM) as w,
-        ):
-            services.add(w, operator.id, "operator", now_ms)
-            public = msgspec.convert(operator.public, PublicJwk)
-            keys.register(w, self.stage.ids.new("key"), operator.id, public, now_ms=now_ms)
-            roles.give(w, roles.OWNER, operator.id)
-        return operator
-
-    async def declare(self) -> int:
-        """Bring the product: its application with the model and its roles, and its resource; how many things that was."""
-        declared = read_yaml(FILE)
-        (name, application), (indicator, resource) = *declared["applications"].items(), *declared["resources"].items()
-        body = {"name": name, "kind": application["kind"], "redirect_uris": application["redirect_uris"]}
-        self.application = given(await self._own("/v1/applications", body))["id"]
-        given(await self._own("/v1/resources", {"indicator": indicator, **resource}))
-        store = given(await self._own(f"/v1/applications/{self.application}/stores", {"name": name}))["id"]
-        model = with_roles(parse(application["model"]).model, application["roles"])
-        path = f"/stores/{store.removeprefix('store_')}/authorization-models"
-        given(await self._own(path, msgspec.json.decode(encode_model(model))))
-        return 3
+    async def apply(self, file: Path) -> tuple[int, dict[str, Any]]:
+        """Run `tenantry apply` on a file; how it ended and what it said."""
+        return await ran("apply", str(file), "--yes", "--config", str(self.config))
 
     async def hire(self) -> None:
         """Atlas's own backend: a service of the platform that asks, and no more, in the store that each customer has in Atlas."""
@@ -116,7 +93,7 @@ class World:
         given(await self.backend.sign_in(self.at))
 
     async def customer(self, name: str, *people: str) -> Customer:
-        """An organization with a store in Atlas, people of whom the first is its owner, a group and a service that administers and audits it."""
+        """An organization with a store in Atlas; its first person is its owner, its service administers and audits it."""
         first, *others = people
         mail = name.lower()
         owner = {"email": f"{first.lower()}@{mail}.example", "display_name": first}

@@ -36,7 +36,7 @@ class Stage:
         self.ids = IdSource(self.clock)
         self.nodes: list[NodeProcess] = []
         self.exports: Exports
-        self.atlas: "World"
+        self.atlas: World
         self.acme = self.globex = self.initech = self.hooli = ""
         """Two organizations on PostgreSQL, two on SQLite."""
         self.running = AsyncExitStack()
