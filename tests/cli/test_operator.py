@@ -62,6 +62,10 @@ class Operated(msgspec.Struct, frozen=True, eq=False):
         """Run a command."""
         return self.shell(*arguments, env=self.env)
 
+    def on_terminal(self, *arguments: str | Path) -> Ran:
+        """The same with stdout on a terminal."""
+        return self.shell.on_terminal(*arguments, env=self.env)
+
     def ask(self, method: str, path: str, body: object = None, *, organization: str = "") -> Any:
         """One request as the operator, within an organization."""
         config = load(self.shell.folder / "tenantry.toml", self.env)
@@ -126,6 +130,15 @@ def test_a_plan_that_nobody_agreed_to_is_not_made(operated: Operated) -> None:
     assert "Unwanted" not in json.dumps(operated.ask("GET", "/v1/applications"))
 
 
+def test_a_person_is_shown_the_plan_and_the_tree_of_reasons(operated: Operated) -> None:
+    file = operated.write(MANIFEST.replace("Atlas:", "Shown:").replace("api.atlas", "shown.atlas"))
+    shown = operated.on_terminal("apply", file, "--yes")
+    assert shown.status == 0, shown.err
+    assert [line.split()[1:3] for line in shown.out.splitlines() if "+" in line[:12]][0] == ["application", "Shown"]
+    assert "3 changes" in shown.out
+    assert "Nothing to do" in operated.on_terminal("apply", file).out
+
+
 def test_an_unknown_key_is_refused_with_its_place(operated: Operated) -> None:
     refused = operated("apply", operated.write(MANIFEST.replace("    kind:", "    knd: mcp\n    kind:")), "--yes")
     assert refused.status == 2
@@ -145,7 +158,8 @@ def test_a_file_of_an_organization_is_applied_within_it_and_its_log_says_so(oper
 
 def test_stores_in_an_application_follow_its_newest_model_and_are_moved_once(operated: Operated) -> None:
     text = MANIFEST.replace("Atlas:", "Followed:").split("resources:")[0]
-    assert (first := operated("apply", operated.write(text), "--yes")).status == 0, first.err
+    first = operated("apply", operated.write(text), "--yes")
+    assert first.status == 0, first.err
     application = first.answer["applications"]["Followed"]
     tenants = [operated.organization() for _ in range(2)]
     stores = {
@@ -175,6 +189,9 @@ def test_check_says_whether_and_why_and_ends_with_it(operated: Operated) -> None
     assert (denied.status, denied.answer["answer"]["allowed"]) == (1, False)
     (((missing,),),) = [denied.answer["explanation"]["missing"]]
     assert (missing["user"], missing["relation"], missing["object"]) == ("user:bob", "viewer", "doc:1")
+    drawn = operated.on_terminal("check", store, "user:bob", *asked, "--explain")
+    assert (drawn.status, "denied" in drawn.out) == (1, True)
+    assert "would be allowed with" in drawn.out
     elsewhere = operated("check", store, "user:anne", "viewer", "doc:1")
     assert (elsewhere.status, elsewhere.out) == (1, "")
 

@@ -89,7 +89,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.convert(given, Manifest)
     except msgspec.ValidationError as error:
-        raise Invalid(f"{path}: {_place(given) or error}.", hint="See the reference of `tenantry apply`.") from error
+        raise Invalid(f"{path}: {_place(given) or error}.", hint="See docs/how-to/apply-a-file.md.") from error
 
 
 def _place(given: Any) -> str:
@@ -117,7 +117,11 @@ def _agree(plan: Plan, *, yes: bool, as_json: bool) -> None:
         return
     if not person or not sys.stdin.isatty():
         raise Denied("Nobody is here to agree to the plan.", hint="Add --yes.")
-    if not Confirm.ask("Apply it?", default=False):
+    try:
+        agreed = Confirm.ask("Apply it?", default=False)
+    except EOFError:
+        agreed = False
+    if not agreed:
         raise Denied("Nothing was changed.")
 
 
