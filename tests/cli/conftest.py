@@ -57,13 +57,13 @@ class Shell:
         )
         return Ran(ran.returncode, ran.stdout, ran.stderr)
 
-    def on_terminal(self, *arguments: str | Path) -> Ran:
+    def on_terminal(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ran:
         """The same with stdout on a terminal."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             cwd=self.folder,
-            env=environment({"TERM": "xterm-256color", "COLUMNS": "120"}),
+            env=environment({"TERM": "xterm-256color", "COLUMNS": "120", **(env or {})}),
             stdout=theirs,
             stderr=subprocess.PIPE,
             text=True,

@@ -30,13 +30,15 @@ def test_the_whole_play_holds_and_leaves_nothing_behind(tenantry: Shell, tempora
     played = tenantry("demo", "--once", "--json", env={"TMPDIR": str(temporary)})
     assert (played.status, played.err) == (0, "")
     steps = played.answer["steps"]
-    assert len(steps) == 9
+    assert len(steps) == 17
     assert all(set(step) == {"name", "ok", "ms", "proof", "twins"} for step in steps)
     assert all(step["ok"] and step["proof"] for step in steps)
     twins = [twin for step in steps for twin in step["twins"]]
     assert all(set(twin) == {"name", "refused"} and twin["refused"] is True for twin in twins)
-    assert len({twin["name"] for twin in steps[-1]["twins"]}) == 20
-    assert steps[-1]["proof"].startswith("20 of 20 found as what they are")
+    tampered, explained = steps[8], steps[12]
+    assert len({twin["name"] for twin in tampered["twins"]}) == 20
+    assert tampered["proof"].startswith("20 of 20 found as what they are")
+    assert "user:Dan owner document:plan" in explained["proof"]
     assert list(temporary.iterdir()) == []
 
 
@@ -64,7 +66,7 @@ def watched(temporary: Path, *, interrupt: Callable[[str], bool], by: signal.Sig
 def test_left_open_it_waits_and_ends_with_ctrl_c(temporary: Path) -> None:
     status, said = watched(temporary, interrupt=lambda said: "Ctrl-C" in said, by=signal.SIGINT)
     assert status == 0, said
-    assert "9 steps held" in said
+    assert "17 steps held" in said
     assert "..." not in said, "no line of the play is cut off on a small terminal"
     assert list(temporary.iterdir()) == []
 

@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,12 @@ class Serving(msgspec.Struct, frozen=True, eq=False):
 
 
 @contextmanager
-def serving(shell: Shell) -> Iterator[Serving]:
+def serving(shell: Shell, env: Mapping[str, str] = ANY_PORT) -> Iterator[Serving]:
     """A server in a process of its own, killed at the end of the block if it still runs."""
     process = subprocess.Popen(
         [*COMMAND, "serve"],
         cwd=shell.folder,
-        env=environment(ANY_PORT),
+        env=environment(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

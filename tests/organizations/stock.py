@@ -129,5 +129,11 @@ def body_of(name: str, tenant: Tenant, have: dict[str, str]) -> dict[str, Any] |
         "add_resource": {"name": "R", "indicator": "https://other.example/", "scopes": ["a", "b"]},
         "change_resource": {"name": "R2", "scopes": ["c"], "follows_feed": True},
     }
+    manifest = {"tenantry": 1, "owner": tenant.id}
+    bodies |= {
+        "plan_manifest": manifest,
+        "apply_manifest": {"manifest": manifest, "plan": {"revision": 0, "steps": []}},
+        "move_application_stores": {},
+    }
     reasoned = name.startswith(("deactivate_", "end_job", "revoke_", "suspend_", "delete_organization"))
     return {"reason": "Because."} if reasoned else bodies.get(name)

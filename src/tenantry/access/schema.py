@@ -116,6 +116,13 @@ PIN_MODEL = Statement(
     "UPDATE access_stores SET model = :model, changed_at = :at WHERE org = :org AND id = :id AND gone_at = 0",
     {"id": str, "model": str, "at": int},
 )
+MOVE_STORE = Statement(
+    "access_move_store",
+    STORES,
+    "UPDATE access_stores SET model = :model, changed_at = :at WHERE org = :org AND id = :id AND model < :model AND gone_at = 0",
+    {"id": str, "model": str, "at": int},
+)
+"""Only forward: ids of models are in the order in which they were written."""
 REMOVE_STORE = Statement(
     "access_remove_store",
     STORES,
@@ -259,6 +266,13 @@ STORES_NAMED = Read(
     f"{_STORE} AND name = :name AND id > :after ORDER BY id LIMIT :most",
     {"name": str, "after": str, "most": int},
 )
+STORES_BEHIND = Read(
+    "access_stores_behind",
+    Store,
+    f"{_STORE} AND application = :application AND model < :model ORDER BY id LIMIT :most",
+    {"application": str, "model": str, "most": int},
+)
+"""The stores of an application that a version of its model is newer than."""
 _MODEL = "SELECT id, application, body, made_at FROM access_models WHERE org = :org AND application = :application"
 MODEL = Read("access_model", ModelRow, f"{_MODEL} AND id = :id", {"application": str, "id": str})
 MODELS_OF = Read(
@@ -349,11 +363,11 @@ SCHEMA = Schema(
     room="access",
     tables=(STORES, MODELS, TUPLES, CHANGES, ASSERTIONS, DECISIONS),
     statements=(
-        *(ADD_STORE, PIN_MODEL, REMOVE_STORE, ADD_MODEL, SET_ASSERTIONS),
+        *(ADD_STORE, PIN_MODEL, MOVE_STORE, REMOVE_STORE, ADD_MODEL, SET_ASSERTIONS),
         *(WRITE_TUPLES, ADD_TUPLES, REQUIRE_TUPLES, DELETE_TUPLES, KEEP_OWNER, NOTE_CHANGES, LOG_DECISIONS),
     ),
     reads=(
-        *(STORE, STORES_OF, STORES_NAMED, MODEL, MODELS_OF),
+        *(STORE, STORES_OF, STORES_NAMED, STORES_BEHIND, MODEL, MODELS_OF),
         *(
             TUPLES_OF,
             TUPLES_OF_OBJECT,

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from tenantry.app.config import Config
+from tenantry.app.enrollment import enroll
 from tenantry.app.node import ROOMS
 from tenantry.core import scopes
 from tenantry.core.clock import SystemClock
@@ -24,6 +25,8 @@ class SetUp(msgspec.Struct, frozen=True):
     migrations: list[str]
     founded: bool
     joined: bool
+    enrolled: bool
+    """A key of this node's commands was registered: on PostgreSQL, where no socket lies beside the database."""
 
 
 async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS, contract: bool = False) -> SetUp:
@@ -55,15 +58,17 @@ async def set_up(config: Config, *, rooms: Iterable[Schema] = ROOMS, contract: b
                 "The database holds no deployment, but this node has seen one: it was lost or replaced.",
                 hint="Restore a backup; to begin anew, use an empty state directory.",
             )
-        fresh = await found(engine, IdSource(clock), clock, config.issuer)
-        await _open_log(Journal(engine, clock, Pulse()), config.issuer)
+        ids, journal = IdSource(clock), Journal(engine, clock, Pulse())
+        fresh = await found(engine, ids, clock, config.issuer)
+        await _open_log(journal, config.issuer)
         if joined_before:
             await foresee(engine, state, config.issuer)  # refuses the mark of another deployment
         else:
             await join(engine, state)
+        enrolled = bool(where.urls) and await enroll(journal, ids, clock, state)
     finally:
         await engine.close()
-    return SetUp(migrations, fresh, joined=not joined_before)
+    return SetUp(migrations, fresh, joined=not joined_before, enrolled=enrolled)
 
 
 async def _open_log(journal: Journal, issuer: str) -> None:

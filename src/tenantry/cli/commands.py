@@ -22,7 +22,7 @@ from tenantry.core.errors import (
 
 MEANINGS = {
     0: "done",
-    1: "refused: the sentence says why",
+    1: "refused: the sentence says why; of `check`, denied",
     2: "the command line, the configuration or another input is not of the form asked for, or a path cannot be used",
     3: "the database, or something else outside, cannot be reached or cannot take it now",
     4: "a proof failed",
@@ -48,11 +48,17 @@ app = App(
     default_parameter=Parameter(show_default=False),
     result_action="return_value",
 )
+access = App(name="access", help="Prove that an ended access is gone.")
 audit = App(name="audit", help="Take an organization's log out, and verify what was taken out.")
 app.command("tenantry.cli.init:init", name="init")
 app.command("tenantry.cli.serve:serve", name="serve")
 app.command("tenantry.cli.doctor:doctor", name="doctor")
 app.command("tenantry.cli.confirm:confirm", name="confirm")
+app.command("tenantry.cli.apply:apply", name="apply")
+app.command("tenantry.cli.check:check", name="check")
+app.command(access)
+access.command("tenantry.cli.access:prove_gone", name="prove-gone")
+access.command("tenantry.cli.access:receipt", name="receipt")
 app.command(audit)
 audit.command("tenantry.cli.audit:export", name="export")
 audit.command("tenantry.cli.audit:verify", name="verify")

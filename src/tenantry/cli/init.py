@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tenantry.app.config import Config, DatabaseConfig, RootKeyConfig, load, to_toml
+from tenantry.app.enrollment import FILE
 from tenantry.app.root import root_key
 from tenantry.app.setup import set_up
 from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, called
@@ -172,6 +173,8 @@ async def _set_up(config: Config, postgres: str, *, contract: bool) -> list[Made
         made.append(Made("deployment", config.issuer))
     if done.joined:
         made.append(Made("state", config.state))
+    if done.enrolled:
+        made.append(Made("operator's key", str(Path(config.state) / FILE)))
     return made
 
 

@@ -4,25 +4,34 @@ A plan says what would change; applying it makes exactly that, in one set, at th
 stays as it is. Applications are told apart by their names, resources by their indicators.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Annotated, Literal
 
 import msgspec
 
 from tenantry.access.graph import Names
 from tenantry.access.language import parse
+from tenantry.access.limits import MODEL_MAX_BYTES
+from tenantry.access.model import Model
 from tenantry.access.plan import compile_model
 from tenantry.access.roles import with_roles
 from tenantry.access.stores import add_model, newest_model
-from tenantry.access.wire import encode_model
-from tenantry.core.errors import Conflict, Invalid
-from tenantry.core.ids import IdSource
+from tenantry.access.wire import decode_model, encode_model
+from tenantry.core.errors import Conflict, Invalid, TooLarge
+from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.journal import Reads, WriteSet
 from tenantry.organizations import applications, resources
 from tenantry.organizations.applications import Application, ApplicationKind, NewApplication
 from tenantry.organizations.resources import NewResource, Resource
 
 ENTRIES_MAX = 50
+DETAILS_MAX = 100
+"""Differences of one step that are told; how many more there are is told, too."""
+
+THE_PLATFORM = "platform"
+"""What the platform's organization is called in a file."""
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
@@ -52,7 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resources: Annotated[dict[str, DeclaredResource], msgspec.Meta(max_length=ENTRIES_MAX)] = {}
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One thing that a plan does."""
 
     action: Literal["add", "change"]
@@ -61,7 +70,7 @@ class Step(msgspec.Struct, frozen=True):
     details: tuple[str, ...]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What applying would do, at the revision it was worked out at; no steps where everything is as declared."""
 
     revision: int
@@ -92,17 +101,19 @@ async def plan(reads: Reads, manifest: Manifest, revision: int, ids: IdSource, n
     Raises:
         Invalid, InvalidModel, BadRole: something in it cannot be.
     """
+    _refuse_another(manifest.owner, reads.org)
     known = await _Known.read(reads, ids, now_ms)
     return Plan(revision, tuple([change.step async for change in known.changes(manifest)]))
 
 
 async def apply(w: WriteSet, reads: Reads, manifest: Manifest, planned: Plan, ids: IdSource, now_ms: int) -> Applied:
-    """Make what was planned. `w.revision` is the owner's after the set.
+    """Make what was planned; where that is nothing, `w` stays empty. `w.revision` is the owner's after the set.
 
     Raises:
         Conflict: the owner has moved on since, or another plan comes of it now.
         Invalid, InvalidModel, BadRole: as `plan`.
     """
+    _refuse_another(manifest.owner, reads.org)
     known = await _Known.read(reads, ids, now_ms)
     changes = [change async for change in known.changes(manifest)]
     if tuple(change.step for change in changes) != planned.steps:
@@ -113,6 +124,13 @@ async def apply(w: WriteSet, reads: Reads, manifest: Manifest, planned: Plan, id
         await change.write(w)
     named = {name: known.id_of(name) for name in manifest.applications}
     return Applied(planned.revision, planned.steps, named)
+
+
+def _refuse_another(owner: str, org: str) -> None:
+    """A file changes its owner alone, wherever it is sent."""
+    mine = THE_PLATFORM if org == PLATFORM else org
+    if owner != mine:
+        raise Invalid(f"This file's owner is {owner}, and you are in {mine}.", hint="Enter the owner first.")
 
 
 class _Known:
@@ -135,7 +153,14 @@ class _Known:
 
     @classmethod
     async def read(cls, reads: Reads, ids: IdSource, now_ms: int) -> "_Known":
-        owned = {one.name: one async for one in applications.all_of(reads)}
+        owned: dict[str, Application] = {}
+        async for one in applications.all_of(reads):
+            if one.name in owned:
+                raise Conflict(
+                    f"Two applications are called {one.name}, so no file can name one.",
+                    hint="Rename one of them first.",
+                )
+            owned[one.name] = one
         held = {one.indicator: one async for one in resources.all_of(reads)}
         return cls(reads, ids, now_ms, owned, held)
 
@@ -171,24 +196,24 @@ class _Known:
                 await applications.change(w, self._reads, known.id, name, declared.redirect_uris)
 
             yield _Change(Step("change", "application", name, declared.redirect_uris), change)
+        if declared.roles and not declared.model:
+            raise Invalid(f"The application {name} has roles and no model for them.")
         if declared.model:
             async for step in self._model(name, declared):
                 yield step
 
     async def _model(self, name: str, declared: DeclaredApplication) -> AsyncIterator[_Change]:
-        parsed = parse(declared.model)
-        compile_model(parsed.model, Names(), parsed.places)
-        model = with_roles(parsed.model, declared.roles)
-        compile_model(model, Names())
+        model = await asyncio.to_thread(_model, name, declared)
+        body = encode_model(model)
         before = await newest_model(self._reads, self._owned[name].id) if name in self._owned else None
-        if before is not None and before.body == encode_model(model):
+        if before is not None and before.body == body:
             return
 
         async def write(w: WriteSet) -> None:
             add_model(w, self._ids, self.id_of(name), model, self._now_ms)
 
-        types = tuple(type_.name for type_ in model.types)
-        yield _Change(Step("change" if before else "add", "model", name, types), write)
+        told = _told(_differences(decode_model(before.body) if before else None, model))
+        yield _Change(Step("change" if before else "add", "model", name, told), write)
 
     async def _resource(self, text: str, declared: DeclaredResource) -> AsyncIterator[_Change]:
         known = self._held.get(text)
@@ -208,3 +233,39 @@ class _Known:
                 )
 
             yield _Change(Step("change", "resource", text, details), change)
+
+
+def _model(name: str, declared: DeclaredApplication) -> Model:
+    """The model of an application with its roles. Takes the time that its size asks for: not on the event loop."""
+    parsed = parse(declared.model)
+    compile_model(parsed.model, Names(), parsed.places)
+    model = with_roles(parsed.model, declared.roles)
+    compile_model(model, Names())
+    if (size := len(encode_model(model))) > MODEL_MAX_BYTES:
+        raise TooLarge(f"The model of {name} has {size} bytes in JSON; at most {MODEL_MAX_BYTES} are taken.")
+    return model
+
+
+def _differences(before: Model | None, after: Model) -> Iterator[str]:
+    """What is another thing than before: `+` came, `~` means something else, `-` went."""
+    if before is None:
+        yield from (f"+ {type_.name}" for type_ in after.types)
+        return
+    old, new = _named(before), _named(after)
+    yield from (f"{'~' if name in old else '+'} {name}" for name, one in new.items() if old.get(name) != one)
+    yield from (f"- {name}" for name in old if name not in new)
+
+
+def _named(model: Model) -> dict[str, object]:
+    """The parts of a model by the names that a person knows them by."""
+    named: dict[str, object] = {}
+    for type_ in model.types:
+        named[type_.name] = type_.name
+        named |= {f"{type_.name}#{relation.name}": relation for relation in type_.relations}
+    return named | {f"condition {condition.name}": condition for condition in model.conditions}
+
+
+def _told(differences: Iterator[str]) -> tuple[str, ...]:
+    told = tuple(differences)
+    more = len(told) - DETAILS_MAX
+    return (*told[:DETAILS_MAX], f"and {more} more") if more > 0 else told

@@ -6,6 +6,7 @@ from tenantry.keys.keyring import Keyring
 from tenantry.organizations.routes_agents import agent_routes
 from tenantry.organizations.routes_applications import application_routes
 from tenantry.organizations.routes_keys import key_routes
+from tenantry.organizations.routes_manifests import manifest_routes
 from tenantry.organizations.routes_people import people_routes
 from tenantry.organizations.routes_platform import platform_routes
 from tenantry.organizations.routes_stores import store_routes
@@ -24,4 +25,5 @@ def routes(ids: IdSource, clock: Clock, engine: Engine, keyring: Keyring) -> tup
         *key_routes(ids, clock),
         *application_routes(ids, clock),
         *store_routes(ids, clock),
+        *manifest_routes(ids, clock, engine),
     )

@@ -8,11 +8,11 @@ from msgspec import Meta
 from tenantry.core.limits import NAME_MAX_CHARACTERS, TEXT_MAX_CHARACTERS
 from tenantry.organizations.part import PAGE_MAX
 
-_ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
 
 
 def _like(prefix: str) -> Meta:
-    return Meta(pattern=f"^{prefix}_{_ULID}$", max_length=len(prefix) + 27)
+    return Meta(pattern=f"^{prefix}_{ULID}$", max_length=len(prefix) + 27)
 
 
 OrganizationId = Annotated[str, _like("org")]
@@ -29,8 +29,8 @@ ApplicationId = Annotated[str, _like("app")]
 ResourceId = Annotated[str, _like("resource")]
 KeyId = Annotated[str, _like("key")]
 EntryId = Annotated[str, _like("entry")]
-WorkloadId = Annotated[str, Meta(pattern=f"^(service|mcp|job)_{_ULID}$", max_length=34)]
-AnyId = Annotated[str, Meta(pattern=f"^[a-z]{{2,16}}_{_ULID}$", max_length=43)]
+WorkloadId = Annotated[str, Meta(pattern=f"^(service|mcp|job)_{ULID}$", max_length=34)]
+AnyId = Annotated[str, Meta(pattern=f"^[a-z]{{2,16}}_{ULID}$", max_length=43)]
 """Of whatever kind: what it names is looked up."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_CHARACTERS)]
@@ -51,7 +51,7 @@ T = TypeVar("T", bound=_Item)
 class Pages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which page of a list: the rows after the id that the page before gave as `next`."""
 
-    after: Annotated[str, Meta(pattern=f"^([a-z]{{2,16}}_{_ULID})?$", max_length=43)] = ""
+    after: Annotated[str, Meta(pattern=f"^([a-z]{{2,16}}_{ULID})?$", max_length=43)] = ""
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 50
 
     @property

@@ -3,5 +3,5 @@
 from tenantry.web import Permission
 
 CAN_END_ACCESS = Permission("can_end_access", writes=True)
-CAN_READ_RECEIPTS = Permission("can_read_audit", writes=False)
+CAN_READ_RECEIPTS = Permission("can_read_receipts", writes=False)
 CAN_FOLLOW_FEED = Permission("can_follow_feed", writes=False)

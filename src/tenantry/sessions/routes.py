@@ -13,11 +13,13 @@ from tenantry.sessions import branches
 from tenantry.sessions.feed import RECENT_S, Feed, Pong
 from tenantry.sessions.kinds import Kinds
 from tenantry.sessions.permissions import CAN_END_ACCESS, CAN_FOLLOW_FEED, CAN_READ_RECEIPTS
-from tenantry.sessions.receipts import Receipt, Receipts
+from tenantry.sessions.receipts import Receipt, Receipts, prove_gone
 from tenantry.sessions.schema import END_BRANCH, RECEIPTS_OF
 from tenantry.web import PUBLIC, Call, Limits, Route, Stream, route
 
 URGENT = Limits(urgent=True)
+SHOWN_MAX = 100
+"""Credentials that one answer names."""
 
 BranchId = Annotated[str, msgspec.Meta(pattern="^[a-z]{2,16}_[0-9A-HJKMNP-TV-Z]{26}$", max_length=43)]
 _PLACE = "^[0-9]{1,16}\\.[0-9]{1,16}$"
@@ -68,6 +70,29 @@ class Within(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     within_ms: Annotated[int, msgspec.Meta(ge=1, le=RECENT_S * 1000)]
 
 
+class Living(msgspec.Struct, frozen=True):
+    """A credential that nothing has ended."""
+
+    kind: str
+    id: str
+    ends_at_ms: int | None
+
+
+class GoneAnswer(msgspec.Struct, frozen=True):
+    """What stands below a branch now: nothing, if it is gone. `revision` is that of the last cut of the branch itself, if it was cut.
+
+    `live` counts the credentials that can still be used, `shown` holds the first of them; `ended` counts those whose rows look open and
+    that a cut above them has ended.
+    """
+
+    branch: str
+    org: str
+    revision: int | None
+    live: int
+    shown: list[Living]
+    ended: int
+
+
 class Keys(msgspec.Struct, frozen=True):
     """A JWK Set (RFC 7517, 5)."""
 
@@ -99,6 +124,13 @@ def routes(kinds: Kinds, receipts: Receipts, feed: Feed, clock: Clock) -> tuple[
         following = f"{rows[-1].revision}.{rows[-1].part}" if len(rows) == query.limit else None
         return ReceiptPage([msgspec.json.decode(row.body, type=Receipt) for row in rows], following)
 
+    @route("GET", "/v1/branches/{branch_id}/gone", CAN_READ_RECEIPTS)
+    async def prove_branch_gone(call: Call, branch_id: BranchId) -> GoneAnswer:
+        """What still lives below a branch, from the primary."""
+        gone = await prove_gone(call.reads, kinds, branch_id, clock.now_ms())
+        shown = [Living(one.kind, one.id, one.ends_at_ms) for one in gone.live[:SHOWN_MAX]]
+        return GoneAnswer(gone.branch, gone.org, gone.revision, len(gone.live), shown, gone.ended)
+
     @route("GET", "/v1/receipts/keys", PUBLIC)
     async def receipt_keys(_: Call) -> Keys:
         """The public keys that verify receipts, without us."""
@@ -118,4 +150,4 @@ def routes(kinds: Kinds, receipts: Receipts, feed: Feed, clock: Clock) -> tuple[
         """How old this node's last completed read is, and the cuts it has applied lately."""
         return feed.pong(call.scope.org, query.within_ms)
 
-    return cut_branch, list_receipts, receipt_keys, follow_feed, ping_feed
+    return cut_branch, list_receipts, prove_branch_gone, receipt_keys, follow_feed, ping_feed

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tenantry.cli.demo import scenes
+from tenantry.cli.demo import atlas, scenes
 from tenantry.cli.demo.cluster import INSTALL, ExtraMissing
 from tenantry.cli.demo.play import Played, Scene, Told, perform
 from tenantry.cli.demo.screen import Screen, Silent
@@ -28,6 +28,14 @@ PLAY = (
     ("Nothing is written silently, nothing foreign is found", scenes.silent_and_foreign),
     ("The logs are taken out and verified offline", scenes.taken_out),
     ("A log that was tampered with is found out", scenes.tampered),
+    ("Three servers bring the product Atlas from one file", atlas.product),
+    ("Acme and Globex move in, with everybody", atlas.customers),
+    ("Atlas asks who may do what", atlas.decisions),
+    ("A denial is explained", atlas.explained),
+    ("An agent stays under its ceiling", atlas.agents),
+    ("Nothing of Acme's exists for Globex", atlas.attempts),
+    ("A cut is refused by every server, and has a receipt", atlas.ended),
+    ("Acme's log tells it all, and is verified", atlas.logged),
 )
 """What is played, in order."""
 
