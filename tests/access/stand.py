@@ -13,7 +13,7 @@ from tenantry.access.graphs import KEPT_TUPLES, Graphs
 from tenantry.access.language import parse
 from tenantry.access.models import Models
 from tenantry.access.service import Service
-from tenantry.access.sources import Standing, TupleSource
+from tenantry.access.sources import Ceilings, Standing, TupleSource
 from tenantry.access.stores import make_store, store_of, write_model
 from tenantry.access.wire import to_wire
 from tenantry.access.writing import Edit, write_tuples
@@ -60,6 +60,7 @@ async def access_on(
     *,
     sources: Iterable[TupleSource] = (),
     standing: Standing | None = None,
+    ceilings: Ceilings | None = None,
     kept_tuples: int = KEPT_TUPLES,
     clock: Clock | None = None,
 ) -> AsyncIterator[Access]:
@@ -71,7 +72,7 @@ async def access_on(
         graphs = Graphs(node.journal, models, node.lease, node.clock, sources, kept_tuples=kept_tuples)
         node.following.add(graphs)
         log = DecisionLog(node.journal, node.clock, node.ids)
-        made.append(Access(node, models, graphs, log, Decisions(graphs, models, log, standing)))
+        made.append(Access(node, models, graphs, log, Decisions(graphs, models, log, standing, ceilings)))
 
     async with node_of(config, clock=clock, on_open=add):
         (access,) = made
@@ -139,7 +140,7 @@ def service_of(access: Access) -> Service:
     """What the routes are closed over."""
     node = access.node
     continuation = Continuation(node.keyring, node.incarnation.number)
-    return Service(access.decisions, access.models, continuation, node.ids, node.clock)
+    return Service(access.decisions, access.models, continuation, node.ids, node.clock, "https://id.example.com")
 
 
 class Caller(msgspec.Struct, frozen=True, eq=False):

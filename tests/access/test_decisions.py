@@ -1,15 +1,16 @@
 """Decisions: who may not act is refused first, each answer is of one model, what is asked is logged, and nothing fails open."""
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
 from tenantry.access.batch import Item
 from tenantry.access.ceiling import Allowance, Ceiling
-from tenantry.access.chain import Actor, Bound, Chain
+from tenantry.access.chain import Bound
 from tenantry.access.decision_log import FOREVER_MS, LOSS_MS, Search, search
-from tenantry.access.decisions import INACTIVE, NOW, Asking, Decision
-from tenantry.access.errors import ConditionFailed
+from tenantry.access.decisions import INACTIVE, NOW, ActorNotFound, Asking, Decision
+from tenantry.access.errors import AccessError, ConditionFailed
 from tenantry.access.language import parse
 from tenantry.access.routes import routes
 from tenantry.access.stores import pin, store_of, write_model
@@ -34,6 +35,17 @@ class Suspended:
     async def active(self, org: str, principal: str, *, at_least: int = 0) -> bool:
         del org, at_least
         return principal not in self.suspended
+
+
+class Records:
+    """The ceilings of the agents named here; others are unknown."""
+
+    def __init__(self, **ceilings: Ceiling) -> None:
+        self.ceilings = ceilings
+
+    async def of(self, org: str, agents: Collection[str]) -> dict[str, tuple[Bound, ...]]:
+        del org
+        return {one: (Bound("actor", one, self.ceilings[one]),) for one in agents if one in self.ceilings}
 
 
 async def test_a_principal_that_is_not_active_is_refused_whatever_the_tuples_say(fresh: Config) -> None:
@@ -70,24 +82,79 @@ async def test_lists_and_batches_leave_out_whoever_is_not_active(fresh: Config) 
 async def test_whoever_acts_for_a_user_may_what_both_may_and_the_first_that_denies_is_named(fresh: Config) -> None:
     standing, agent = Suspended(), "agent_01J00000000000000000000AGT"
     reading = Ceiling((Allowance("document", "reader"),))
-    chain = Chain("user:anne", (Actor(agent, (Bound("actor", agent, reading),)),))
-    async with access_on(fresh, standing=standing) as access:
+    async with access_on(fresh, standing=standing, ceilings=Records(**{agent: reading})) as access:
         atlas = await tenant(access)
         await atlas.write("document:1#viewer@user:anne", "document:2#viewer@user:anne", "document:2#banned@user:anne")
 
         async def asked(question: str) -> Decision:
-            return await access.decisions.check(atlas.organization.scope, atlas.store, key(question), chain=chain)
+            return await access.decisions.check(
+                atlas.organization.scope, atlas.store, key(question), actors=(agent,), explained=True
+            )
 
         both = await asked("document:1#reader@user:anne")
         assert (both.allowed, both.because) == (True, "")
         agents = await asked("document:1#viewer@user:anne")
         assert (agents.allowed, agents.because) == (False, f"the ceiling of {agent}")
+        assert agents.sentence == (
+            f"No: user:anne has viewer to document:1, but the ceiling of {agent} does not allow it."
+        )
         users = await asked("document:2#reader@user:anne")
         assert users.verdict is not None
-        assert (users.allowed, users.verdict.denials[0].kind) == (False, "subject")
+        assert (users.allowed, users.because) == (False, "what user:anne may do")
         standing.suspended = {agent}
         suspended = await asked("document:1#reader@user:anne")
-        assert (suspended.allowed, suspended.because) == (False, INACTIVE)
+        assert (suspended.allowed, suspended.because) == (False, f"{INACTIVE}: {agent}")
+        assert suspended.sentence == f"No: {agent} may not act now."
+
+
+async def test_an_actor_that_the_organization_does_not_have_is_refused_and_not_left_out(fresh: Config) -> None:
+    known, unknown = "agent_01J00000000000000000000AGT", "agent_01J00000000000000000000XXX"
+    records = Records(**{known: Ceiling((Allowance("document", "viewer"),))})
+    async with access_on(fresh, ceilings=records) as access:
+        atlas = await tenant(access)
+        await atlas.write("document:1#viewer@user:anne")
+        scope, asked = atlas.organization.scope, key("document:1#viewer@user:anne")
+        assert (await access.decisions.check(scope, atlas.store, asked, actors=(known,))).allowed
+        with pytest.raises(ActorNotFound):
+            await access.decisions.check(scope, atlas.store, asked, actors=(known, unknown))
+
+
+async def test_an_agent_has_what_its_ceiling_holds_and_no_more_in_a_check_a_batch_and_both_lists(fresh: Config) -> None:
+    bounded, unknown = "agent_01J00000000000000000000AGT", "agent_01J00000000000000000000XXX"
+    one = Ceiling((Allowance("document", "viewer", ("1",)),))
+    model = DOCUMENTS.replace("define viewer: [user, user:*", "define viewer: [user, agent, user:*") + "type agent\n"
+    async with access_on(fresh, ceilings=Records(**{bounded: one})) as access:
+        atlas = await tenant(access, model)
+        who = [f"agent:{bounded}", f"agent:{unknown}", "agent:its-own"]
+        questions = [f"document:{n}#viewer@{subject}" for n in (1, 2) for subject in who]
+        await atlas.write(*questions)
+        allowed = [f"document:1#viewer@{who[0]}", f"document:1#viewer@{who[2]}", f"document:2#viewer@{who[2]}"]
+        assert [one for one in questions if await atlas.allows(one)] == allowed
+        scope, store, decisions = atlas.organization.scope, atlas.store, access.decisions
+        answers = await decisions.batch_check(scope, store, [Item(str(n), key(q)) for n, q in enumerate(questions)])
+        decided = [one for one, answer in zip(questions, answers.values(), strict=True) if _yes(answer)]
+        assert decided == allowed
+        listed = [(await decisions.list_objects(scope, store, one, "viewer", "document")).items for one in who]
+        assert listed == [["document:1"], [], ["document:1", "document:2"]]
+        users = [(await decisions.list_users(scope, store, f"document:{n}", "viewer", "agent")).items for n in (1, 2)]
+        assert users == [["agent:agent_01J00000000000000000000AGT", "agent:its-own"], ["agent:its-own"]]
+
+
+def _yes(answer: Decision | AccessError) -> bool:
+    return isinstance(answer, Decision) and answer.allowed
+
+
+async def test_of_a_question_whose_denials_alone_are_noted_only_a_denial_is_in_the_log(access: Access) -> None:
+    atlas = await tenant(access)
+    await atlas.write("document:1#viewer@user:anne")
+    scope = atlas.organization.scope
+    for who in ("anne", "bob"):
+        for noted in ("all", "denials"):
+            asking = Asking("service_1", f"{who} {noted}", noted)
+            await access.decisions.check(scope, atlas.store, key(f"document:1#viewer@user:{who}"), asking=asking)
+    await access.log.flush()
+    rows = await search(atlas.organization.reads, Search(), "", 100)
+    assert {row.request for row in rows} == {"anne all", "bob all", "bob denials"}
 
 
 async def test_acc_14_an_answer_is_of_the_model_that_it_names_while_models_flip(access: Access, rounds: int) -> None:

@@ -1,20 +1,22 @@
 """Deciding over stored tuples: the one entry for the server's own routes and for the interface alike.
 
-An answer is given at one revision and one model, and names both. A principal that may not act is refused before anything is walked. What
+An answer is given at one revision and one model, and names both. A principal that may not act is refused before anything is walked; an
+agent is bounded by its ceilings wherever it is asked about: in a check, in an item of a batch, as an actor, in an entry of a list. What
 takes long (lists, explanations) is walked on a thread of a small pool while the graph stands still; a list is complete, or an error.
 """
 
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from tenantry.access.batch import Item, check_all
-from tenantry.access.chain import Chain, Verdict, bounded
+from tenantry.access.ceiling import Ceiling
+from tenantry.access.chain import Actor, Bound, Chain, Verdict, bounded
 from tenantry.access.check import check
 from tenantry.access.closure import Outcome
 from tenantry.access.decision_log import DecisionLog
@@ -27,9 +29,9 @@ from tenantry.access.lists import find_objects, find_users
 from tenantry.access.models import Models
 from tenantry.access.plan import Plan
 from tenantry.access.question import admit
-from tenantry.access.sources import Standing
-from tenantry.access.tuples import TupleKey
-from tenantry.core.errors import Misuse, Throttled
+from tenantry.access.sources import Ceilings, Standing
+from tenantry.access.tuples import TupleKey, read_object
+from tenantry.core.errors import NotFound, Throttled
 from tenantry.core.ids import is_ulid
 from tenantry.core.scopes import TenantScope
 
@@ -59,6 +61,8 @@ class Asking(msgspec.Struct, frozen=True):
 
     caller: str = ""
     request: str = ""
+    noted: Literal["all", "denials"] = "all"
+    """Which answers the log keeps."""
 
 
 class At(msgspec.Struct, frozen=True):
@@ -69,7 +73,10 @@ class At(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """An answer. `because` is empty where the graph decided; `verdict` says of a chain what every party of it said."""
+    """An answer. `verdict` says what each party said, where actors or ceilings were asked; `because` names the first that said no.
+
+    Without any `because` is empty where the graph decided.
+    """
 
     allowed: bool
     revision: int
@@ -77,6 +84,8 @@ class Decision(msgspec.Struct, frozen=True):
     because: str = ""
     verdict: Verdict | None = None
     explanation: Explanation | None = None
+    sentence: str = ""
+    """The explanation in plain words, with every party that said no."""
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -95,6 +104,13 @@ class Expanded(msgspec.Struct, frozen=True):
     model: str
 
 
+class ActorNotFound(NotFound):
+    """Somebody named as an actor is no agent of the organization."""
+
+    code = "actor_not_found"
+    sentence = "The organization has no such agent."
+
+
 class _View(msgspec.Struct, frozen=True, eq=False):
     """What one answer is worked out from."""
 
@@ -105,18 +121,57 @@ class _View(msgspec.Struct, frozen=True, eq=False):
     revision: int
 
 
+class _Parties(msgspec.Struct, frozen=True):
+    """What is known of those a question is about before the graph is asked: who may not act, and what bounds the agents."""
+
+    inactive: set[str]
+    bounds: Mapping[str, tuple[Bound, ...]]
+    actors: tuple[Actor, ...] = ()
+
+    def chain(self, subject: str) -> Chain | None:
+        """What bounds a question of this subject."""
+        bounds = self.bounds.get(subject, ())
+        return Chain(subject, self.actors, bounds) if self.actors or bounds else None
+
+    def idle(self, subject: str) -> list[str]:
+        """Who of the chain may not act, the subject first."""
+        return [one for one in (subject, *(actor.id for actor in self.actors)) if one in self.inactive]
+
+    def lets(self, subject: str, relation: str, object_: str) -> bool:
+        """Whether the subject is active and its ceilings hold the relation to the object."""
+        bounds = self.bounds.get(subject, ())
+        if subject in self.inactive or not bounds:
+            return subject not in self.inactive
+        asked = read_object(object_)
+        return all(bound.ceiling.allows(asked.type, relation, asked.id) for bound in bounds)
+
+
+_NOTHING = Ceiling(())
+"""Of an agent that is unknown here."""
+
 NOBODY = Asking()
 NOW = At()
 
 
 class Decisions:
-    """A node's decisions. `standing` says which principals are active; without it all are. Owned by the event loop."""
+    """A node's decisions. Owned by the event loop.
 
-    def __init__(self, graphs: Graphs, models: Models, log: DecisionLog, standing: Standing | None = None) -> None:
+    `standing` says which principals are active, `ceilings` what agents may at most do; without them all are, and nobody can be an actor.
+    """
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        models: Models,
+        log: DecisionLog,
+        standing: Standing | None = None,
+        ceilings: Ceilings | None = None,
+    ) -> None:
         self._graphs = graphs
         self._models = models
         self._log = log
         self._standing = standing
+        self._ceilings = ceilings
         self._pool = ThreadPoolExecutor(WALKS, "walk")
         self._walks = 0
 
@@ -132,30 +187,32 @@ class Decisions:
         *,
         contextual: tuple[TupleKey, ...] = (),
         context: Context | None = None,
-        chain: Chain | None = None,
+        actors: Sequence[str] = (),
         at: At = NOW,
         asking: Asking = NOBODY,
         explained: bool = False,
     ) -> Decision:
-        """Decide; for a `chain` that acts for `key.user`, whether all of it may. `explained` also says why, which is dearer.
+        """Decide; where `key.user` acts through `actors` (ids of agents, the one that acts first), whether all of them may.
+
+        `explained` also says why, which is dearer.
 
         Raises:
             StoreNotFound, NoModel, ModelNotFound: there is nothing to decide by.
             AccessError, InvalidTuple, ConditionFailed, TooComplex: as `check.check`.
             Stale, Unavailable: this node cannot say now.
-            Misuse: the chain acts for another subject.
+            ActorNotFound: one of the actors is no agent of the organization.
+            Invalid: there are more of them than a chain may hold.
         """
-        if chain is not None and chain.subject != key.user:
-            raise Misuse("A chain is asked about its own subject.")
-        inactive = await self._inactive(scope.org, _parties(key, chain), at)
+        parties = await self._parties(scope.org, {key.user}, at, actors)
         view = await self._view(scope, store, at)
         if not explained:
-            return self._decide(view, Item("", key, contextual, context), chain, inactive, asking)
+            return self._decide(view, Item("", key, contextual, context), parties, asking)
         walk = functools.partial(explain, view.plan, view.known.graph, key, contextual, context)
         explanation = await self._apart(view, walk)
         undecided = _UNDECIDED.get(explanation.outcome, "")
-        decision = self._settle(view, key, chain, inactive, asking, allowed=explanation.allowed, undecided=undecided)
-        return msgspec.structs.replace(decision, explanation=explanation)
+        decision = self._settle(view, key, parties, asking, allowed=explanation.allowed, undecided=undecided)
+        sentence = _sentence(key, explanation, decision.verdict, parties.idle(key.user))
+        return msgspec.structs.replace(decision, explanation=explanation, sentence=sentence)
 
     async def batch_check(
         self,
@@ -172,7 +229,7 @@ class Decisions:
             AccessError: there are none or too many, or two have the same id.
             StoreNotFound, NoModel, ModelNotFound, Stale, Unavailable: as `check`.
         """
-        inactive = await self._inactive(scope.org, {item.key.user for item in items}, at)
+        parties = await self._parties(scope.org, {item.key.user for item in items}, at)
         view = await self._view(scope, store, at)
         found = check_all(view.plan, view.known.graph, items)
         answers: dict[str, Decision | AccessError] = {}
@@ -182,7 +239,7 @@ class Decisions:
                 self._note_failure(view, item.key, asking, answer)
                 answers[item.correlation_id] = answer
             else:
-                answers[item.correlation_id] = self._settle(view, item.key, None, inactive, asking, allowed=answer)
+                answers[item.correlation_id] = self._settle(view, item.key, parties, asking, allowed=answer)
         return answers
 
     async def list_objects(
@@ -199,7 +256,7 @@ class Decisions:
         asking: Asking = NOBODY,
         most: int = LIST_MAX,
     ) -> Listed:
-        """Every object of the type to which `user` has the relation.
+        """Every object of the type to which `user` has the relation, and an agent's ceilings hold it.
 
         Raises:
             LimitExceeded: there are more than `most`.
@@ -207,12 +264,13 @@ class Decisions:
             Throttled: too many lists are under way.
             Others: as `check`.
         """
-        inactive = await self._inactive(scope.org, {user}, at)
+        parties = await self._parties(scope.org, {user}, at)
         view = await self._view(scope, store, at)
         watch = _Watch()
         found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context, watch)
-        walk = functools.partial(_complete, found, most)
-        items = [] if user in inactive else await self._apart(view, walk, watch)
+        within = (one for one in found if parties.lets(user, relation, one))
+        walk = functools.partial(_complete, within, most)
+        items = [] if user in parties.inactive else await self._apart(view, walk, watch)
         self._note(view, TupleKey(user, relation, type_), asking, allowed=bool(items), because=f"listed {len(items)}")
         return Listed(items, view.revision, view.model)
 
@@ -229,7 +287,7 @@ class Decisions:
         at: At = NOW,
         asking: Asking = NOBODY,
     ) -> Listed:
-        """Every user of the kind `filter_` (`user` or `group#member`) who has the relation and may act.
+        """Every user of the kind `filter_` (`user` or `group#member`) who has the relation, may act, and whose ceilings hold it.
 
         Raises:
             LimitExceeded, TooComplex, Throttled: as `list_objects`.
@@ -239,8 +297,8 @@ class Decisions:
         watch = _Watch()
         found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context, watch)
         items = await self._apart(view, functools.partial(_complete, found, LIST_MAX), watch)
-        inactive = await self._inactive(scope.org, set(items), at)
-        active = [one for one in items if one not in inactive]
+        parties = await self._parties(scope.org, items, at)
+        active = [one for one in items if parties.lets(one, relation, object_)]
         key = TupleKey(filter_, relation, object_)
         self._note(view, key, asking, allowed=bool(active), because=f"listed {len(active)}")
         return Listed(active, view.revision, view.model)
@@ -275,10 +333,10 @@ class Decisions:
                 return _View(scope.org, known, *kept, known.revision)
             await self._models.plan(known.store, at.model)
 
-    def _decide(self, view: _View, item: Item, chain: Chain | None, inactive: set[str], asking: Asking) -> Decision:
+    def _decide(self, view: _View, item: Item, parties: _Parties, asking: Asking) -> Decision:
         key = item.key
         try:
-            if key.user in inactive:
+            if key.user in parties.inactive:
                 admit(view.plan, key)
                 allowed = False
             else:
@@ -286,23 +344,25 @@ class Decisions:
         except AccessError as error:
             self._note_failure(view, key, asking, error)
             raise
-        return self._settle(view, key, chain, inactive, asking, allowed=allowed)
+        return self._settle(view, key, parties, asking, allowed=allowed)
 
     def _settle(
         self,
         view: _View,
         key: TupleKey,
-        chain: Chain | None,
-        inactive: set[str],
+        parties: _Parties,
         asking: Asking,
         *,
         allowed: bool,
         undecided: str = "",
     ) -> Decision:
-        """What the graph said, within what the subject's standing and the chain let it."""
+        """What the graph said, within what the standing of all who act and their ceilings let it."""
+        chain, idle = parties.chain(key.user), parties.idle(key.user)
         verdict = bounded(chain, key.relation, key.object, subject=allowed) if chain else None
-        because = INACTIVE if inactive & _parties(key, chain) else undecided
-        if not because and verdict and allowed and verdict.denials:
+        because = undecided
+        if idle:
+            because = INACTIVE if idle[0] == key.user else f"{INACTIVE}: {idle[0]}"
+        elif not because and verdict and verdict.denials:
             because = str(verdict.denials[0])
         allowed = allowed and not because
         self._note(view, key, asking, allowed=allowed, because=because)
@@ -314,16 +374,34 @@ class Decisions:
             self._note(view, key, asking, allowed=False, because=error.reason)
 
     def _note(self, view: _View, key: TupleKey, asking: Asking, *, allowed: bool, because: str) -> None:
+        if allowed and asking.noted == "denials":
+            return
         said = (key.user, key.relation, key.object, int(allowed), because, asking.caller, asking.request)
         self._log.note(view.org, view.known.store.id, view.model, view.revision, *said)
 
-    async def _inactive(self, org: str, subjects: set[str], at: At) -> set[str]:
-        """Those of the subjects that are principals and may not act."""
-        if self._standing is None:
-            return set()
-        principals = {subject: id_ for subject in subjects if (id_ := principal_of(subject))}
-        standing, rev = self._standing, at.revision
-        return {subject for subject, id_ in principals.items() if not await standing.active(org, id_, at_least=rev)}
+    async def _parties(self, org: str, subjects: Collection[str], at: At, actors: Sequence[str] = ()) -> _Parties:
+        """Who of the subjects and actors may not act, and what bounds those that are agents.
+
+        Raises:
+            ActorNotFound: an actor is no agent of the organization.
+        """
+        principals = {one: id_ for one in (*subjects, *actors) if (id_ := principal_of(one))}
+        agents = {one: id_ for one, id_ in principals.items() if id_.startswith("agent_")}
+        known: Mapping[str, tuple[Bound, ...]] = {}
+        if agents and self._ceilings is not None:
+            known = await self._ceilings.of(org, set(agents.values()))
+        if any(actor not in known for actor in actors):
+            raise ActorNotFound
+        bounds = {
+            subject: known.get(agents[subject], (Bound("actor", agents[subject], _NOTHING),))
+            for subject in subjects
+            if subject in agents and self._ceilings is not None
+        }
+        inactive: set[str] = set()
+        if self._standing is not None:
+            standing, rev = self._standing, at.revision
+            inactive = {one for one, id_ in principals.items() if not await standing.active(org, id_, at_least=rev)}
+        return _Parties(inactive, bounds, tuple(Actor(actor, known[actor]) for actor in actors))
 
     async def _apart(self, view: _View, walk: Callable[[], T], watch: "_Watch | None" = None) -> T:
         """Walk on a thread of the pool; the graph stands still until it has ended, whether or not somebody still waits."""
@@ -394,5 +472,8 @@ def principal_of(subject: str) -> str:
     return f"{prefix}_{rest}" if known and is_ulid(rest) else ""
 
 
-def _parties(key: TupleKey, chain: Chain | None) -> set[str]:
-    return {key.user, *(actor.id for actor in chain.actors)} if chain else {key.user}
+def _sentence(key: TupleKey, explanation: Explanation, verdict: Verdict | None, idle: list[str]) -> str:
+    """Why, in plain words."""
+    if idle:
+        return f"No: {' and '.join(idle)} may not act now."
+    return verdict.sentence(key.relation, key.object, explanation.because) if verdict else explanation.because

@@ -6,18 +6,22 @@ import msgspec
 from msgspec import Meta
 
 from tenantry.access import permissions as may
+from tenantry.access.chain import Said
 from tenantry.access.decision_log import FOREVER_MS, Search, search
 from tenantry.access.decisions import Decision
 from tenantry.access.explain import Explanation
+from tenantry.access.routes_authzen import authzen_routes
 from tenantry.access.routes_decide import LIMITS, deciding_routes
 from tenantry.access.routes_stores import kept_routes
 from tenantry.access.service import Service, asking_of, at_of, tell
 from tenantry.access.tuples import TupleKey
 from tenantry.core.clock import iso
+from tenantry.core.limits import ACT_DEPTH
 from tenantry.web import Call, Route, route
 
 StoreId = Annotated[str, Meta(pattern="^store_[0-7][0-9A-HJKMNP-TV-Z]{25}(?!\n)$", max_length=32)]
 DecisionId = Annotated[str, Meta(pattern="^(decision_[0-7][0-9A-HJKMNP-TV-Z]{25})?(?!\n)$", max_length=35)]
+AgentId = Annotated[str, Meta(pattern="^agent_[0-7][0-9A-HJKMNP-TV-Z]{25}(?!\n)$", max_length=32)]
 Ms = Annotated[int, Meta(ge=0, le=FOREVER_MS)]
 
 
@@ -34,8 +38,13 @@ class Tuple(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Asked(Tuple, frozen=True, forbid_unknown_fields=True):
-    """A question; `at_least` is a revision that the answer must not be older than, `model` another version than the store's."""
+    """A question; `at_least` is a revision that the answer must not be older than, `model` another version than the store's.
 
+    `actors` are the agents of this organization through whom the subject acts, the one that acts first. What each may at most do is read
+    from its record, never from the question.
+    """
+
+    actors: Annotated[tuple[AgentId, ...], Meta(max_length=ACT_DEPTH)] = ()
     contextual: tuple[Tuple, ...] = ()
     context: dict[str, Any] | None = None
     at_least: Annotated[int, Meta(ge=0)] = 0
@@ -43,18 +52,23 @@ class Asked(Tuple, frozen=True, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An answer. `because` is empty where the tuples decided."""
+    """An answer. `because` names the first party that said no, and is empty where there are no ceilings and the tuples decided.
+
+    `said` is what each party said: the subject, then the ceilings of each actor and its blueprint.
+    """
 
     allowed: bool
     revision: int
     model: str
     because: str = ""
+    said: tuple[Said, ...] = ()
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """An answer with its reasons."""
+    """An answer with its reasons: in plain words, and what the tuples say of the subject."""
 
     answer: Answer
+    sentence: str
     explanation: Explanation
 
 
@@ -98,7 +112,7 @@ class DecidedPage(msgspec.Struct, frozen=True):
 
 def routes(service: Service) -> tuple[Route, ...]:
     """Everything that this room answers."""
-    return (*kept_routes(service), *deciding_routes(service), *_own_routes(service))
+    return (*kept_routes(service), *deciding_routes(service), *_own_routes(service), *authzen_routes(service))
 
 
 def _own_routes(service: Service) -> tuple[Route, ...]:
@@ -110,6 +124,7 @@ def _own_routes(service: Service) -> tuple[Route, ...]:
             body.key(),
             contextual=tuple(one.key() for one in body.contextual),
             context=body.context,
+            actors=body.actors,
             at=msgspec.structs.replace(at, revision=max(at.revision, body.at_least)),
             asking=asking_of(call),
             explained=explained,
@@ -119,7 +134,7 @@ def _own_routes(service: Service) -> tuple[Route, ...]:
 
     @route("POST", "/v1/stores/{store_id}/check", may.CHECK, asks=True, limits=LIMITS)
     async def check_access(call: Call, store_id: StoreId, body: Asked) -> Answer:
-        """Whether a subject has a relation to an object."""
+        """Whether a subject has a relation to an object, by itself or through the agents that act for it."""
         return _answer(await decide(call, store_id, body, explained=False))
 
     @route("POST", "/v1/stores/{store_id}/explain", may.READ_TUPLES, asks=True, limits=LIMITS)
@@ -127,7 +142,7 @@ def _own_routes(service: Service) -> tuple[Route, ...]:
         """The same with its reasons, which name tuples: for those who may read them."""
         decision = await decide(call, store_id, body, explained=True)
         assert decision.explanation is not None
-        return Explained(_answer(decision), decision.explanation)
+        return Explained(_answer(decision), decision.sentence, decision.explanation)
 
     @route("GET", "/v1/decisions", may.READ_DECISIONS)
     async def search_decisions(call: Call, query: Wanted) -> DecidedPage:
@@ -159,4 +174,5 @@ def _own_routes(service: Service) -> tuple[Route, ...]:
 
 
 def _answer(decision: Decision) -> Answer:
-    return Answer(decision.allowed, decision.revision, decision.model, decision.because)
+    said = decision.verdict.said if decision.verdict else ()
+    return Answer(decision.allowed, decision.revision, decision.model, decision.because, said)

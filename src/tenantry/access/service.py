@@ -28,6 +28,7 @@ class Service(msgspec.Struct, frozen=True, eq=False):
     continuation: Continuation
     ids: IdSource
     clock: Clock
+    issuer: str
 
 
 async def at_of(call: Call, model: str, *, newest: bool) -> At:

@@ -1,8 +1,12 @@
-"""What other rooms tell this one: tuples that their rows imply, and which principals are active. `app/` brings them together."""
+"""What other rooms tell this one: tuples that their rows imply, which principals are active, and what agents may at most do.
 
-from collections.abc import AsyncIterator
+`app/` brings them together.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
+from tenantry.access.chain import Bound
 from tenantry.access.tuples import TupleKey
 from tenantry.journal import Reads
 
@@ -34,5 +38,16 @@ class Standing(Protocol):
         """Whether the `principal` (`user_…`, `agent_…`, `service_…`, `mcp_…`, `job_…`) of the organization may act at all now.
 
         Never from before the revision `at_least`. False as well for one that is unknown here.
+        """
+        ...
+
+
+class Ceilings(Protocol):
+    """What agents may at most do. Asked about every agent of a question, be it the subject or somebody through whom that acts."""
+
+    async def of(self, org: str, agents: Collection[str]) -> Mapping[str, tuple[Bound, ...]]:
+        """The ceilings of each of these agents of the organization by its id, as they stand now: its own, its blueprint's.
+
+        An agent that is unknown here is left out.
         """
         ...

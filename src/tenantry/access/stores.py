@@ -8,6 +8,7 @@ import msgspec
 
 from tenantry.access.errors import AccessError
 from tenantry.access.model import Model
+from tenantry.access.permissions import STORE as STORE_HEADER
 from tenantry.access.schema import (
     ADD_MODEL,
     ADD_STORE,
@@ -18,13 +19,14 @@ from tenantry.access.schema import (
     REMOVE_STORE,
     SET_ASSERTIONS,
     STORE,
+    STORES_OF,
     ModelRow,
     Store,
 )
 from tenantry.access.system import SYSTEM_APPLICATION, SYSTEM_STORE, relate, system_model, system_plan
 from tenantry.access.wire import encode_model
 from tenantry.core import scopes
-from tenantry.core.errors import Denied, NotFound
+from tenantry.core.errors import Denied, Invalid, NotFound
 from tenantry.core.ids import PLATFORM, IdSource
 from tenantry.journal import Event, Journal, Reads, Target, Text, WriteSet
 
@@ -110,6 +112,21 @@ async def store_of(reads: Reads, store: str) -> Store:
     if store == SYSTEM_STORE:
         return Store(SYSTEM_STORE, PLATFORM, SYSTEM_APPLICATION, "tenantry", system_model(), 0, 0)
     return await reads.one(STORE, StoreNotFound, id=store)
+
+
+async def only_store(reads: Reads) -> str:
+    """The id of the organization's store, where it has one; the system store, which all have, does not count.
+
+    Raises:
+        StoreNotFound: it has none.
+        Invalid: it has several.
+    """
+    found = await reads.all(STORES_OF, after="", most=2)
+    if len(found) > 1:
+        raise Invalid("The organization has several stores.", hint=f"Name one in the header {STORE_HEADER}.")
+    if not found:
+        raise StoreNotFound
+    return found[0].id
 
 
 async def own_store(reads: Reads, store: str) -> Store:

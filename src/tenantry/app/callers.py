@@ -12,21 +12,20 @@ which it names by `Tenantry-Organization`.
 
 import msgspec
 
-from tenantry.access.ceiling import Ceiling
 from tenantry.access.decisions import Asking, Decisions
-from tenantry.access.stores import StoreNotFound, store_of
+from tenantry.access.stores import StoreNotFound, only_store, store_of
 from tenantry.access.system import SYSTEM_STORE
 from tenantry.access.tuples import TupleKey
 from tenantry.app.edge import Admitted, Asked
 from tenantry.app.node import Node
 from tenantry.core import scopes
 from tenantry.core.errors import Denied, NotFound, TenantryError
-from tenantry.core.ids import PLATFORM, parse
+from tenantry.core.ids import PLATFORM, is_ulid, parse
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Event, Text
 from tenantry.oauth.dpop import InvalidProof, Proof, prove
 from tenantry.oauth.once import once
-from tenantry.organizations import agents, blueprints, entries
+from tenantry.organizations import entries
 from tenantry.organizations.permissions import ENTER_ORGANIZATIONS
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
@@ -128,14 +127,15 @@ class Callers:
         """
         known = await self._known(asked)
         admitted = await self._within(asked, known.caller)
+        on = await self._object(asked, admitted)
         permission = asked.route.permission
         if known.verified is not None and known.verified.scope and permission.name not in known.verified.scope:
             raise InsufficientScope
         if admitted.caller.org == admitted.within.org:
-            await self._allow(admitted, permission, _object(asked, permission, admitted.within.org))
+            await self._allow(asked, admitted, permission, on)
         else:
-            await self._allow_provider(asked, admitted, permission)
-        return admitted
+            await self._allow_provider(asked, admitted, permission, on)
+        return Admitted(admitted.caller, admitted.within, on)
 
     async def _known(self, asked: Asked) -> _Known:
         given = asked.headers.get("authorization", "")
@@ -172,19 +172,19 @@ class Callers:
         """The organization that the call is about, and who acts in it."""
         entry = asked.headers.get(ENTRY.lower(), "")
         if entry:
-            return await self._entered(entry, caller)
+            return await self._entered(asked, entry, caller)
         named = asked.headers.get(ORGANIZATION.lower(), "")
         if named and asked.route.permission.on == "store" and caller.org == PLATFORM:
             return Admitted(caller, scopes.of_provider(caller, parse("org", named)))
         return Admitted(caller, scopes.of_principal(caller))
 
-    async def _entered(self, named: str, operator: Principal) -> Admitted:
+    async def _entered(self, asked: Asked, named: str, operator: Principal) -> Admitted:
         """The operator inside the organization that it entered: a principal of its own, which dies with the entry or the operator."""
         org, _, entry_id = named.partition("/")
         scope = scopes.of_entry(operator, parse("org", org))
         parse("entry", entry_id)
         own = Admitted(operator, scopes.of_platform())
-        await self._allow(own, ENTER_ORGANIZATIONS, f"organization:{PLATFORM}")  # also after the entry began
+        await self._allow(asked, own, ENTER_ORGANIZATIONS, f"organization:{PLATFORM}")  # also after the entry began
         head = await self._journal.head(scope)
         await entries.scope_of(self._journal.reads(scope), entry_id, operator, self._node.clock.now_ms())
         its = operator.lineage
@@ -194,37 +194,45 @@ class Callers:
         inside = Principal(id=entry_id, org=org, lineage=lineage, acts_for=(operator.id,))
         return Admitted(inside, scope)
 
-    async def _allow_provider(self, asked: Asked, admitted: Admitted, permission: Permission) -> None:
+    async def _object(self, asked: Asked, admitted: Admitted) -> str:
+        """What the route's permission is asked on; it is not said whether that is there.
+
+        Raises:
+            Invalid, NotFound: nothing names it, and the organization has several, or none.
+        """
+        permission = asked.route.permission
+        if permission.on == "organization":
+            return f"organization:{admitted.within.org}"
+        if permission.header:
+            named = asked.headers.get(permission.header.lower(), "")
+            named = named or await only_store(self._journal.reads(admitted.within))
+        else:
+            named = asked.values[f"{permission.on}_id"]
+        bare = named.removeprefix(f"{permission.on}_")  # OpenFGA's clients name stores without it
+        if permission.header and not is_ulid(bare):
+            raise StoreNotFound
+        return f"{permission.on}:{permission.on}_{bare}"
+
+    async def _allow_provider(self, asked: Asked, admitted: Admitted, permission: Permission, on: str) -> None:
         """The platform's service has the permission on the platform's application in which this store of the organization is."""
-        reads, named = self._journal.reads(admitted.within), _object(asked, permission, admitted.within.org)
-        store = await store_of(reads, named.removeprefix("store:"))
+        store = await store_of(self._journal.reads(admitted.within), on.removeprefix("store:"))
         if store.owner != PLATFORM or store.id == SYSTEM_STORE:
             raise StoreNotFound
         own = Admitted(admitted.caller, scopes.of_platform())
-        await self._allow(own, permission, f"application:{store.application}")
+        await self._allow(asked, own, permission, f"application:{store.application}")
 
-    async def _allow(self, admitted: Admitted, permission: Permission, object_: str) -> None:
+    async def _allow(self, asked: Asked, admitted: Admitted, permission: Permission, object_: str) -> None:
+        """Ask the engine, which bounds an agent by its ceilings; what it permits is told by what is then done, and not noted."""
         caller, scope = admitted.caller, admitted.within
         subject, contextual = _subject(caller)
         key = TupleKey(subject, permission.name, object_)
-        if not await self._within_ceiling(caller, permission, object_):
-            await self._refuse(admitted, permission, object_, "This agent's ceiling does not hold")
-        decision = await self._decisions.check(
-            scope, SYSTEM_STORE, key, contextual=contextual, asking=Asking(caller.id)
-        )
-        if not decision.allowed:
-            await self._refuse(admitted, permission, object_, "You do not have")
-
-    async def _within_ceiling(self, caller: Principal, permission: Permission, object_: str) -> bool:
-        """Whether the ceiling of an agent, and of its blueprint, hold the permission; whatever is no agent has none."""
-        if not caller.id.startswith("agent_"):
-            return True
-        reads = self._journal.reads(scopes.of_principal(caller))
-        agent = await agents.agent(reads, caller.id)
-        kind = await blueprints.version(reads, agent.blueprint_id, agent.blueprint_version)
-        type_, _, id_ = object_.partition(":")
-        ceilings: tuple[Ceiling, ...] = (agent.ceiling, kind.ceiling)
-        return all(ceiling.allows(type_, permission.name, id_) for ceiling in ceilings)
+        asking = Asking(caller.id, asked.request, noted="denials")
+        decision = await self._decisions.check(scope, SYSTEM_STORE, key, contextual=contextual, asking=asking)
+        if decision.allowed:
+            return
+        by_ceiling = decision.verdict is not None and decision.verdict.denials[-1].kind != "subject"
+        why = "This agent's ceiling does not hold" if by_ceiling else "You do not have"
+        await self._refuse(admitted, permission, object_, why)
 
     async def _refuse(self, admitted: Admitted, permission: Permission, object_: str, why: str) -> None:
         """Say no; where something would have changed, the organization's log remembers, up to a rate."""
@@ -238,15 +246,6 @@ class Callers:
             except TooOften:
                 pass  # the decision log has it
         raise Forbidden(f"{why} {permission.name} on this {permission.on}.")
-
-
-def _object(asked: Asked, permission: Permission, org: str) -> str:
-    if permission.on == "organization":
-        return f"organization:{org}"
-    named = asked.values[f"{permission.on}_id"].removeprefix(
-        f"{permission.on}_"
-    )  # OpenFGA's clients name stores without it
-    return f"{permission.on}:{permission.on}_{named}"
 
 
 def _subject(caller: Principal) -> tuple[str, tuple[TupleKey, ...]]:

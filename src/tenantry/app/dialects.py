@@ -1,5 +1,5 @@
 """The one place where a refusal of ours becomes an answer: an OAuth error, a SCIM error, an error of
-OpenFGA's API or a problem of RFC 9457.
+OpenFGA's API, a sentence as AuthZEN has it, or a problem of RFC 9457.
 
 An error has two faces. Whoever called reads its code and sentence; what went wrong inside (500) is for the log alone.
 """
@@ -147,7 +147,7 @@ def _headers(error: TenantryError, face: Face, dialect: Dialect) -> dict[str, st
     return {}
 
 
-def _body(dialect: Dialect, face: Face, error: TenantryError, issuer: str) -> msgspec.Struct:
+def _body(dialect: Dialect, face: Face, error: TenantryError, issuer: str) -> msgspec.Struct | str:
     if dialect is Dialect.PROBLEM:
         title = error.code.replace("_", " ").capitalize()
         where = f"{issuer}/problems/{error.code}"
@@ -155,16 +155,19 @@ def _body(dialect: Dialect, face: Face, error: TenantryError, issuer: str) -> ms
     if dialect is Dialect.OAUTH:
         code = error.code if error.code in _OAUTH_CODES else face.oauth
         return OAuthError(code, str(error).translate(_DESCRIPTION))
+    if dialect is Dialect.AUTHZEN:
+        return str(error)
     if dialect is Dialect.OPENFGA:
         return OpenFgaError(error.code if error.code in _OPENFGA_CODES else face.openfga, str(error))
     return ScimError((SCIM_ERROR,), str(face.status), str(error), face.scim or msgspec.UNSET)
 
 
-BODIES: dict[Dialect, tuple[str, type[msgspec.Struct]]] = {
+BODIES: dict[Dialect, tuple[str, type[msgspec.Struct | str]]] = {
     Dialect.PROBLEM: ("application/problem+json", Problem),
     Dialect.OAUTH: ("application/json", OAuthError),
     Dialect.SCIM: ("application/scim+json", ScimError),
     Dialect.OPENFGA: ("application/json", OpenFgaError),
+    Dialect.AUTHZEN: ("application/json", str),
 }
 """The content type and body of each dialect's errors."""
 

@@ -73,12 +73,17 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
     local: bool
     """Whether it came by the socket beside the database, which only the server's own user may open."""
 
+    request: str
+    """Its id."""
+
 
 class Admitted(msgspec.Struct, frozen=True, eq=False):
     """Whoever may call, and the organization that its call is about."""
 
     caller: Principal
     within: TenantScope
+    on: str = ""
+    """The object that the permission was asked on."""
 
 
 Admit = Callable[[Asked], Awaitable[Admitted]]
@@ -208,7 +213,9 @@ class Edge:
         if route.permission in (PUBLIC, CLIENT, INSIDE):
             return await self._run(request, served, typed, None)
         path = scope["raw_path"].decode("ascii", "replace")
-        asked = Asked(route, typed, served.method, path, request.headers, served.address, arrived is LOCAL)
+        asked = Asked(
+            route, typed, served.method, path, request.headers, served.address, arrived is LOCAL, served.request
+        )
         admitted = await self._admit(asked)
         served.caller = admitted.caller.id
         try:
@@ -236,8 +243,8 @@ class Edge:
         body = body_value(route, request.headers.get("content-type", ""), await _read(request, route))
         served.read = True
         origin = Origin(request=served.request, network=served.address)
-        caller, within = (admitted.caller, admitted.within) if admitted is not None else (None, None)
-        call = Call(self._journal, origin, caller, within, route.writes, request.headers, served.headers)
+        caller, within, on = (admitted.caller, admitted.within, admitted.on) if admitted else (None, None, "")
+        call = Call(self._journal, origin, caller, within, on, route.writes, request.headers, served.headers)
         given = {"query": query, "body": body}
         return await route.run(call, **typed, **{name: value for name, value in given.items() if value is not None})
 

@@ -55,7 +55,7 @@ def _operation(route: Route, schema_of: _Schemas) -> dict[str, Any]:
         operation["description"] = inspect.cleandoc(description)
     operation["x-permission"] = route.permission.name
     operation["security"] = [] if route.permission in (PUBLIC, CLIENT, INSIDE) else [{"bearer": []}]
-    if parameters := [*_path(route, schema_of), *_query(route, schema_of)]:
+    if parameters := [*_path(route, schema_of), *_query(route, schema_of), *_header(route)]:
         operation["parameters"] = parameters
     if route.body:
         content = {kind: {"schema": schema_of[route.body]} for kind in route.media.value}
@@ -80,6 +80,11 @@ def _query(route: Route, schema_of: _Schemas) -> list[dict[str, Any]]:
         {"name": field.encode_name, "in": "query", "required": field.required, "schema": schema_of[field.type]}
         for field in fields
     ]
+
+
+def _header(route: Route) -> list[dict[str, Any]]:
+    name = route.permission.header
+    return [{"name": name, "in": "header", "required": False, "schema": {"type": "string"}}] if name else []
 
 
 def _success(route: Route, schema_of: _Schemas) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tenantry.oauth.clients import Clients
 from tenantry.oauth.nonces import Nonces
 from tenantry.oauth.routes import routes as oauth_routes
 from tenantry.oauth.token import TokenEndpoint
+from tenantry.organizations.ceilings import KeptCeilings
 from tenantry.organizations.membership import Memberships
 from tenantry.organizations.routes import routes as organization_routes
 from tenantry.organizations.standing import Standings
@@ -64,7 +65,7 @@ class Rooms(msgspec.Struct, frozen=True, eq=False):
         places = Continuation(node.keyring, node.incarnation.number)
         rooms = (
             *organization_routes(node.ids, node.clock, node.engine, node.keyring),
-            *access_routes(Service(self.decisions, self.models, places, node.ids, node.clock)),
+            *access_routes(Service(self.decisions, self.models, places, node.ids, node.clock, self.issuer)),
             *protection_routes(),
             *session_routes(self.kinds, self.receipts, self.feed, node.clock),
         )
@@ -136,7 +137,7 @@ def _rooms(node: Node, told: _Told, issuer: str) -> Rooms:
     models = Models(node.journal)
     graphs = Graphs(node.journal, models, node.lease, node.clock, (Memberships(),))
     log = DecisionLog(node.journal, node.clock, node.ids)
-    decisions = Decisions(graphs, models, log, told.standing)
+    decisions = Decisions(graphs, models, log, told.standing, KeptCeilings(node.journal))
     tokens = AccessTokens(node.journal, node.cuts, node.keyring, node.published_keys, node.clock, node.ids, issuer)
     feed = Feed(
         node.id,

@@ -26,6 +26,9 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     within: TenantScope | None
     """The organization that the call is about, where somebody was admitted to it."""
 
+    on: str
+    """The object that the route's permission was asked on, such as `store:store_…`; empty where nobody was admitted."""
+
     writes: bool
     """Whether its route may write."""
 

@@ -33,6 +33,9 @@ class Permission(msgspec.Struct, frozen=True):
     on: str = "organization"
     """The type of the object it is asked on: the organization that the call is about, or what the path names as `{type_id}`."""
 
+    header: str = ""
+    """The header that names the object instead, where a standard fixes the path. `Call.on` says which it was."""
+
 
 PUBLIC = Permission("public", writes=False)
 """Anybody may, without proving anything. Said at the route, never meant by silence."""
@@ -55,6 +58,9 @@ class Dialect(enum.Enum):
 
     SCIM = "scim"
     """RFC 7644, 3.12."""
+
+    AUTHZEN = "authzen"
+    """A sentence, as a JSON string (AuthZEN Authorization API 1.0)."""
 
     OPENFGA = "openfga"
     """A code by OpenFGA's name, and a message."""

@@ -120,7 +120,8 @@ def _complete(route: Route) -> None:
     for kind in (route.query, route.body):
         if kind is not None:
             _strict(called, kind, route.dialect)
-    if (on := f"{route.permission.on}_id") != "organization_id" and on not in route.parameters:
+    named = (*route.parameters, "organization_id")
+    if not route.permission.header and f"{route.permission.on}_id" not in named:
         raise Misuse(f"{called} asks for {route.permission.name} on a {route.permission.on}, and its path names none.")
     if route.answer not in (None, Raw, Stream) and get_origin(route.answer) is None:
         msgspec.json.schema(route.answer)
