@@ -9,9 +9,10 @@ from tenantry.access.batch import Item
 from tenantry.access.ceiling import Allowance, Ceiling
 from tenantry.access.chain import Bound
 from tenantry.access.decision_log import FOREVER_MS, LOSS_MS, Search, search
-from tenantry.access.decisions import INACTIVE, NOW, ActorNotFound, Asking, Decision
+from tenantry.access.decisions import NOW, Asking, Decision
 from tenantry.access.errors import AccessError, ConditionFailed
 from tenantry.access.language import parse
+from tenantry.access.parties import INACTIVE, ActorNotFound
 from tenantry.access.routes import routes
 from tenantry.access.stores import pin, store_of, write_model
 from tenantry.app.config import Config

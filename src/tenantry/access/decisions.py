@@ -8,15 +8,14 @@ takes long (lists, explanations) is walked on a thread of a small pool while the
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from tenantry.access.batch import Item, check_all
-from tenantry.access.ceiling import Ceiling
-from tenantry.access.chain import Actor, Bound, Chain, Verdict, bounded
+from tenantry.access.chain import Verdict, bounded
 from tenantry.access.check import check
 from tenantry.access.closure import Outcome
 from tenantry.access.decision_log import DecisionLog
@@ -27,12 +26,12 @@ from tenantry.access.graphs import Graphs, StoreGraph
 from tenantry.access.limits import LIST_MAX
 from tenantry.access.lists import find_objects, find_users
 from tenantry.access.models import Models
+from tenantry.access.parties import INACTIVE, Acting, Parties
 from tenantry.access.plan import Plan
 from tenantry.access.question import admit
 from tenantry.access.sources import Ceilings, Standing
-from tenantry.access.tuples import TupleKey, read_object
-from tenantry.core.errors import NotFound, Throttled
-from tenantry.core.ids import is_ulid
+from tenantry.access.tuples import TupleKey
+from tenantry.core.errors import Throttled
 from tenantry.core.scopes import TenantScope
 
 STREAM_MAX = 100_000
@@ -45,12 +44,6 @@ WALKS = 2
 WALKS_WAITING = 32
 """Lists and explanations under way at one time, and those that wait for their turn; more are refused."""
 
-PRINCIPALS = {"user": "user", "agent": "agent", "service": "service", "mcp_server": "mcp", "job": "job"}
-"""The prefix of the ids of each type of principal. Subjects of other ids are the vendor's own, and have no standing."""
-
-INACTIVE = "inactive"
-"""What decided where the subject may not act at all."""
-
 T = TypeVar("T")
 Context: TypeAlias = Mapping[str, object]
 """What a question says to the conditions of tuples."""
@@ -61,7 +54,7 @@ class Asking(msgspec.Struct, frozen=True):
 
     caller: str = ""
     request: str = ""
-    noted: Literal["all", "denials"] = "all"
+    noted: Literal["all", "denials", "nothing"] = "all"
     """Which answers the log keeps."""
 
 
@@ -104,13 +97,6 @@ class Expanded(msgspec.Struct, frozen=True):
     model: str
 
 
-class ActorNotFound(NotFound):
-    """Somebody named as an actor is no agent of the organization."""
-
-    code = "actor_not_found"
-    sentence = "The organization has no such agent."
-
-
 class _View(msgspec.Struct, frozen=True, eq=False):
     """What one answer is worked out from."""
 
@@ -120,34 +106,6 @@ class _View(msgspec.Struct, frozen=True, eq=False):
     plan: Plan
     revision: int
 
-
-class _Parties(msgspec.Struct, frozen=True):
-    """What is known of those a question is about before the graph is asked: who may not act, and what bounds the agents."""
-
-    inactive: set[str]
-    bounds: Mapping[str, tuple[Bound, ...]]
-    actors: tuple[Actor, ...] = ()
-
-    def chain(self, subject: str) -> Chain | None:
-        """What bounds a question of this subject."""
-        bounds = self.bounds.get(subject, ())
-        return Chain(subject, self.actors, bounds) if self.actors or bounds else None
-
-    def idle(self, subject: str) -> list[str]:
-        """Who of the chain may not act, the subject first."""
-        return [one for one in (subject, *(actor.id for actor in self.actors)) if one in self.inactive]
-
-    def lets(self, subject: str, relation: str, object_: str) -> bool:
-        """Whether the subject is active and its ceilings hold the relation to the object."""
-        bounds = self.bounds.get(subject, ())
-        if subject in self.inactive or not bounds:
-            return subject not in self.inactive
-        asked = read_object(object_)
-        return all(bound.ceiling.allows(asked.type, relation, asked.id) for bound in bounds)
-
-
-_NOTHING = Ceiling(())
-"""Of an agent that is unknown here."""
 
 NOBODY = Asking()
 NOW = At()
@@ -170,8 +128,7 @@ class Decisions:
         self._graphs = graphs
         self._models = models
         self._log = log
-        self._standing = standing
-        self._ceilings = ceilings
+        self._acting = Acting(standing, ceilings)
         self._pool = ThreadPoolExecutor(WALKS, "walk")
         self._walks = 0
 
@@ -203,7 +160,7 @@ class Decisions:
             ActorNotFound: one of the actors is no agent of the organization.
             Invalid: there are more of them than a chain may hold.
         """
-        parties = await self._parties(scope.org, {key.user}, at, actors)
+        parties = await self._acting.parties(scope.org, {key.user}, at.revision, actors)
         view = await self._view(scope, store, at)
         if not explained:
             return self._decide(view, Item("", key, contextual, context), parties, asking)
@@ -229,7 +186,7 @@ class Decisions:
             AccessError: there are none or too many, or two have the same id.
             StoreNotFound, NoModel, ModelNotFound, Stale, Unavailable: as `check`.
         """
-        parties = await self._parties(scope.org, {item.key.user for item in items}, at)
+        parties = await self._acting.parties(scope.org, {item.key.user for item in items}, at.revision)
         view = await self._view(scope, store, at)
         found = check_all(view.plan, view.known.graph, items)
         answers: dict[str, Decision | AccessError] = {}
@@ -264,7 +221,7 @@ class Decisions:
             Throttled: too many lists are under way.
             Others: as `check`.
         """
-        parties = await self._parties(scope.org, {user}, at)
+        parties = await self._acting.parties(scope.org, {user}, at.revision)
         view = await self._view(scope, store, at)
         watch = _Watch()
         found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context, watch)
@@ -297,7 +254,7 @@ class Decisions:
         watch = _Watch()
         found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context, watch)
         items = await self._apart(view, functools.partial(_complete, found, LIST_MAX), watch)
-        parties = await self._parties(scope.org, items, at)
+        parties = await self._acting.parties(scope.org, items, at.revision)
         active = [one for one in items if parties.lets(one, relation, object_)]
         key = TupleKey(filter_, relation, object_)
         self._note(view, key, asking, allowed=bool(active), because=f"listed {len(active)}")
@@ -333,7 +290,7 @@ class Decisions:
                 return _View(scope.org, known, *kept, known.revision)
             await self._models.plan(known.store, at.model)
 
-    def _decide(self, view: _View, item: Item, parties: _Parties, asking: Asking) -> Decision:
+    def _decide(self, view: _View, item: Item, parties: Parties, asking: Asking) -> Decision:
         key = item.key
         try:
             if key.user in parties.inactive:
@@ -350,7 +307,7 @@ class Decisions:
         self,
         view: _View,
         key: TupleKey,
-        parties: _Parties,
+        parties: Parties,
         asking: Asking,
         *,
         allowed: bool,
@@ -374,34 +331,10 @@ class Decisions:
             self._note(view, key, asking, allowed=False, because=error.reason)
 
     def _note(self, view: _View, key: TupleKey, asking: Asking, *, allowed: bool, because: str) -> None:
-        if allowed and asking.noted == "denials":
+        if asking.noted == "nothing" or (allowed and asking.noted == "denials"):
             return
         said = (key.user, key.relation, key.object, int(allowed), because, asking.caller, asking.request)
         self._log.note(view.org, view.known.store.id, view.model, view.revision, *said)
-
-    async def _parties(self, org: str, subjects: Collection[str], at: At, actors: Sequence[str] = ()) -> _Parties:
-        """Who of the subjects and actors may not act, and what bounds those that are agents.
-
-        Raises:
-            ActorNotFound: an actor is no agent of the organization.
-        """
-        principals = {one: id_ for one in (*subjects, *actors) if (id_ := principal_of(one))}
-        agents = {one: id_ for one, id_ in principals.items() if id_.startswith("agent_")}
-        known: Mapping[str, tuple[Bound, ...]] = {}
-        if agents and self._ceilings is not None:
-            known = await self._ceilings.of(org, set(agents.values()))
-        if any(actor not in known for actor in actors):
-            raise ActorNotFound
-        bounds = {
-            subject: known.get(agents[subject], (Bound("actor", agents[subject], _NOTHING),))
-            for subject in subjects
-            if subject in agents and self._ceilings is not None
-        }
-        inactive: set[str] = set()
-        if self._standing is not None:
-            standing, rev = self._standing, at.revision
-            inactive = {one for one, id_ in principals.items() if not await standing.active(org, id_, at_least=rev)}
-        return _Parties(inactive, bounds, tuple(Actor(actor, known[actor]) for actor in actors))
 
     async def _apart(self, view: _View, walk: Callable[[], T], watch: "_Watch | None" = None) -> T:
         """Walk on a thread of the pool; the graph stands still until it has ended, whether or not somebody still waits."""
@@ -462,14 +395,6 @@ def _complete(found: Iterator[str], most: int) -> list[str]:
 
 _UNDECIDED = {Outcome.UNDECIDED: ConditionFailed.reason, Outcome.TOO_DEEP: DepthExceeded.reason}
 """Where `check` has an error for an answer, an explanation says the same."""
-
-
-def principal_of(subject: str) -> str:
-    """The id of the principal that a subject, or an actor by its id alone, is; or nothing."""
-    type_, colon, id_ = subject.partition(":")
-    prefix, _, rest = (id_ if colon else type_).partition("_")
-    known = PRINCIPALS.get(type_) == prefix if colon else prefix in PRINCIPALS.values()
-    return f"{prefix}_{rest}" if known and is_ulid(rest) else ""
 
 
 def _sentence(key: TupleKey, explanation: Explanation, verdict: Verdict | None, idle: list[str]) -> str:

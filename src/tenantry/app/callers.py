@@ -12,7 +12,7 @@ which it names by `Tenantry-Organization`.
 
 import msgspec
 
-from tenantry.access.decisions import Asking, Decisions
+from tenantry.access.decisions import Asking, At, Decision, Decisions
 from tenantry.access.stores import StoreNotFound, only_store, store_of
 from tenantry.access.system import SYSTEM_STORE
 from tenantry.access.tuples import TupleKey
@@ -25,7 +25,7 @@ from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Event, Text
 from tenantry.oauth.dpop import InvalidProof, Proof, prove
 from tenantry.oauth.once import once
-from tenantry.organizations import entries
+from tenantry.organizations import entries, organization
 from tenantry.organizations.permissions import ENTER_ORGANIZATIONS
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
@@ -127,10 +127,10 @@ class Callers:
         """
         known = await self._known(asked)
         admitted = await self._within(asked, known.caller)
-        on = await self._object(asked, admitted)
         permission = asked.route.permission
         if known.verified is not None and known.verified.scope and permission.name not in known.verified.scope:
             raise InsufficientScope
+        on = await self._object(asked, admitted)
         if admitted.caller.org == admitted.within.org:
             await self._allow(asked, admitted, permission, on)
         else:
@@ -185,8 +185,10 @@ class Callers:
         parse("entry", entry_id)
         own = Admitted(operator, scopes.of_platform())
         await self._allow(asked, own, ENTER_ORGANIZATIONS, f"organization:{PLATFORM}")  # also after the entry began
-        head = await self._journal.head(scope)
-        await entries.scope_of(self._journal.reads(scope), entry_id, operator, self._node.clock.now_ms())
+        head, reads = await self._journal.head(scope), self._journal.reads(scope)
+        if (await organization.organization(reads)).status != organization.ACTIVE:
+            raise NotFound
+        await entries.scope_of(reads, entry_id, operator, self._node.clock.now_ms())
         its = operator.lineage
         lineage = await self._node.cuts.lineage(
             org, (org, entry_id), head.rev, its.path if its else (), its.rev if its else 0
@@ -222,17 +224,29 @@ class Callers:
         await self._allow(asked, own, permission, f"application:{store.application}")
 
     async def _allow(self, asked: Asked, admitted: Admitted, permission: Permission, object_: str) -> None:
-        """Ask the engine, which bounds an agent by its ceilings; what it permits is told by what is then done, and not noted."""
-        caller, scope = admitted.caller, admitted.within
-        subject, contextual = _subject(caller)
-        key = TupleKey(subject, permission.name, object_)
-        asking = Asking(caller.id, asked.request, noted="denials")
-        decision = await self._decisions.check(scope, SYSTEM_STORE, key, contextual=contextual, asking=asking)
+        """Whoever acts, and each whom it acts for, has the permission, within the ceilings of those that are agents."""
+        for party, contextual in _parties(admitted.caller):
+            key = TupleKey(party, permission.name, object_)
+            decision = await self._decide(asked, admitted, key, contextual)
+            if not decision.allowed:
+                ceiling = decision.verdict is not None and decision.verdict.denials[-1].kind != "subject"
+                why = "This agent's ceiling does not hold" if ceiling else "You do not have"
+                await self._refuse(admitted, permission, object_, why)
+
+    async def _decide(
+        self, asked: Asked, admitted: Admitted, key: TupleKey, contextual: tuple[TupleKey, ...]
+    ) -> Decision:
+        """What the engine says; a no only at the newest revision, so that whoever made something may use it at once.
+
+        The decision log has the no. What was let in is told by what it then does.
+        """
+        scope, ask = admitted.within, self._decisions.check
+        quiet, told = (Asking(admitted.caller.id, asked.request, noted) for noted in ("nothing", "denials"))
+        decision = await ask(scope, SYSTEM_STORE, key, contextual=contextual, asking=quiet)
         if decision.allowed:
-            return
-        by_ceiling = decision.verdict is not None and decision.verdict.denials[-1].kind != "subject"
-        why = "This agent's ceiling does not hold" if by_ceiling else "You do not have"
-        await self._refuse(admitted, permission, object_, why)
+            return decision
+        at = At(revision=(await self._journal.head(scope)).rev)
+        return await ask(scope, SYSTEM_STORE, key, contextual=contextual, asking=told, at=at)
 
     async def _refuse(self, admitted: Admitted, permission: Permission, object_: str, why: str) -> None:
         """Say no; where something would have changed, the organization's log remembers, up to a rate."""
@@ -248,12 +262,13 @@ class Callers:
         raise Forbidden(f"{why} {permission.name} on this {permission.on}.")
 
 
-def _subject(caller: Principal) -> tuple[str, tuple[TupleKey, ...]]:
-    """The caller as the model names it, with what is true of it although no tuple was written."""
+def _parties(caller: Principal) -> list[tuple[str, tuple[TupleKey, ...]]]:
+    """The caller and those it acts for as the model names them, with what is true of each although no tuple was written."""
     if caller is CONSOLE:
         subject = f"console:{caller.id}"
-        return subject, (TupleKey(subject, "owner", f"organization:{PLATFORM}"),)
+        return [(subject, (TupleKey(subject, "owner", f"organization:{PLATFORM}"),))]
     if caller.id.startswith("entry_"):
+        # The operator behind it is of the platform, where it was asked whether it may enter.
         subject = f"entry:{caller.id}"
-        return subject, (TupleKey(subject, "entrant", f"organization:{caller.org}"),)
-    return subject_of(caller.id), ()
+        return [(subject, (TupleKey(subject, "entrant", f"organization:{caller.org}"),))]
+    return [(subject_of(one), ()) for one in caller.chain()]

@@ -14,6 +14,9 @@ from tenantry_sdk.clock import Clock, SystemClock
 from tenantry_sdk.errors import Denied, Refused
 from tenantry_sdk.server import Credential, Server
 
+STORE = "Tenantry-Store"
+"""The header that names a store where AuthZEN fixes the path."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tuple:
@@ -97,6 +100,8 @@ class Client:
     ) -> bool:
         """Whether a subject (type, id) may do an action to a resource (type, id), in AuthZEN's words.
 
+        Without a store the organization's only one answers.
+
         Raises:
             Refused, Unreachable: there is no answer. That is no yes.
         """
@@ -107,7 +112,8 @@ class Client:
         }
         if context:
             body["context"] = dict(context)
-        return _yes(await self.server.post("/access/v1/evaluation", body), "decision")
+        named = {STORE: self._store} if self._store else {}
+        return _yes(await self.server.post("/access/v1/evaluation", body, named), "decision")
 
 
 def _yes(answer: Mapping[str, Any], name: str) -> bool:

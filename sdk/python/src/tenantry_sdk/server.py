@@ -121,13 +121,13 @@ class Server:
         """
         return await self._send("GET", url, headers=headers or {})
 
-    async def post(self, path: str, body: object) -> dict[str, Any]:
-        """What the server's own interface answers to this program.
+    async def post(self, path: str, body: object, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """What the server's own interface answers to this program; `more` are headers beside its own.
 
         Raises:
             Unreachable, Refused: it does not.
         """
-        headers = {**await self.own_headers(), "Content-Type": "application/json"}
+        headers = {**await self.own_headers(), **(more or {}), "Content-Type": "application/json"}
         return await self._send("POST", self.url(path), headers=headers, content=json.dumps(body).encode())
 
     async def form(self, url: str, fields: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
