@@ -12,7 +12,7 @@ import httpx2
 import msgspec
 
 from tenantry.app.config import Config, HttpConfig
-from tenantry.app.edge import Admitted, Asked
+from tenantry.app.edge import Admit, Admitted, Asked
 from tenantry.app.logs import Sink, logger
 from tenantry.app.node import Node
 from tenantry.app.serving import Ending, serve
@@ -200,15 +200,15 @@ class Served(msgspec.Struct, frozen=True, eq=False):
 
 @asynccontextmanager
 async def served(
-    node: Node, config: Config, *, inside: bool = False, routes: tuple[Route, ...] = ()
+    node: Node, config: Config, *, inside: bool = False, routes: tuple[Route, ...] = (), admit: Admit | None = None
 ) -> AsyncIterator[Served]:
-    """Serve the node for the block: the ledger, unless other routes are given."""
+    """Serve the node for the block: the ledger to callers by name, unless other routes and another way to be admitted are given."""
     gate, ending, known = Gate(), Ending(), dict[str, Principal]()
     said = io.StringIO()
     sink = Sink(said)
     names: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
-    async def admit(asked: Asked) -> Admitted:
+    async def by_name(asked: Asked) -> Admitted:
         token = asked.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in known:
             raise Unauthenticated
@@ -226,7 +226,7 @@ async def served(
             logger(sink, node.clock, readable=False),
             ending,
             routes=routes or ledger_routes(gate),
-            admit=admit,
+            admit=admit or by_name,
             on_listening=names.set_result,
         )
     )
