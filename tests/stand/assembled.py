@@ -109,8 +109,9 @@ async def founded(house: House, name: str) -> Home:
     assert console is not None
     begun = await console.post("/v1/organizations", json={"name": name, "owner": {"email": f"o@{name}.example"}})
     org, owner = begun.json()["organization"]["id"], begun.json()["owner_id"]
-    entered = await console.post(f"/v1/organizations/{org}/entries", json={"reason": "Set up."})
-    entry = entered.json()["id"]
+    entry, second = [
+        (await console.post(f"/v1/organizations/{org}/entries", json={"reason": "Set up."})).json()["id"] for _ in "12"
+    ]
     inside = Home(house, org, owner, {"Tenantry-Entry": f"{org}/{entry}"}, {})
 
     async def setup(method: str, path: str, body: Any) -> dict[str, Any]:
@@ -123,6 +124,7 @@ async def founded(house: House, name: str) -> Home:
     await setup("PUT", f"/v1/roles/owner/holders/{service}", None)
     token = await secret_token(house, service, secret)
     home = Home(house, org, owner, {"Authorization": f"Bearer {token}"}, {"entry_id": entry, "organization_id": org})
+    home.have["second_entry_id"] = second
     home.have.update(admin_id=service, admin_secret=secret)
     await _fill(home, name)
     return home
