@@ -7,17 +7,20 @@ import pytest
 from tenantry.access.batch import Item
 from tenantry.access.ceiling import Allowance, Ceiling
 from tenantry.access.chain import Actor, Bound, Chain
-from tenantry.access.decision_log import LOSS_MS, Search, search
+from tenantry.access.decision_log import FOREVER_MS, LOSS_MS, Search, search
 from tenantry.access.decisions import INACTIVE, NOW, Asking, Decision
 from tenantry.access.errors import ConditionFailed
 from tenantry.access.language import parse
+from tenantry.access.routes import routes
 from tenantry.access.stores import pin, store_of, write_model
 from tenantry.app.config import Config
 from tenantry.core.errors import Unavailable
-from tests.access.stand import DOCUMENTS, Access, Tenant, access_on, tenant
+from tenantry.core.limits import LEASE_MS
+from tests.access.stand import DOCUMENTS, Access, Tenant, access_on, caller, service_of, tenant, wire_keys
 from tests.access.store import key
 from tests.stand.clock import ManualClock
 from tests.stand.held import writes_held
+from tests.stand.http import served
 
 ANNE, BOB = "user:user_01J00000000000000000000ANN", "user:user_01J00000000000000000000BB0"
 
@@ -28,8 +31,8 @@ class Suspended:
     def __init__(self, *suspended: str) -> None:
         self.suspended = set(suspended)
 
-    async def active(self, org: str, principal: str) -> bool:
-        del org
+    async def active(self, org: str, principal: str, *, at_least: int = 0) -> bool:
+        del org, at_least
         return principal not in self.suspended
 
 
@@ -137,9 +140,12 @@ condition on_call(now: int) {
         assert decision.allowed is allowed
     with pytest.raises(ConditionFailed):
         await access.decisions.check(scope, atlas.store, question)
+    explained = await access.decisions.check(scope, atlas.store, question, explained=True)
+    assert (explained.allowed, explained.because) == (False, "condition_failed")
     await access.log.flush()
     logged = await search(atlas.organization.reads, Search(), "", 10)
-    assert [(one.allowed, one.because) for one in logged] == [(0, "condition_failed"), (0, ""), (1, "")]
+    failed = (0, "condition_failed")
+    assert [(one.allowed, one.because) for one in logged] == [failed, failed, (0, ""), (1, "")]
 
 
 async def test_a_decision_is_in_the_log_within_a_second(access: Access, atlas: Tenant) -> None:
@@ -152,6 +158,26 @@ async def test_a_decision_is_in_the_log_within_a_second(access: Access, atlas: T
     (row,) = logged
     assert (row.store, row.model, row.rev, row.allowed) == (atlas.store, decision.model, decision.revision, 1)
     assert (row.caller, row.request) == ("service_x", "request_y")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_decisions_are_found_by_their_time(fresh: Config, clock: ManualClock) -> None:
+    async with access_on(fresh, clock=clock) as access:
+        atlas, times = await tenant(access), list[int]()
+        for n in range(3):
+            times.append(clock.now_ms())
+            await access.decisions.check(atlas.organization.scope, atlas.store, key(f"document:{n}#viewer@user:anne"))
+            await access.log.flush()
+            clock.advance(300)
+
+        async def found(since: int = 0, until: int = FOREVER_MS) -> list[str]:
+            wanted = Search(since=since, until=until)
+            return [row.object for row in await search(atlas.organization.reads, wanted, "", 10)]
+
+        assert await found() == ["document:2", "document:1", "document:0"]
+        assert await found(since=times[1]) == ["document:2", "document:1"]
+        assert await found(until=times[1]) == ["document:0"]
+        assert await found(since=times[1], until=times[2]) == ["document:1"]
 
 
 async def test_decisions_of_another_organization_are_not_found(access: Access, atlas: Tenant, other: Tenant) -> None:
@@ -202,3 +228,33 @@ async def test_acc_10_a_list_that_nobody_waits_for_keeps_no_writer_waiting(acces
     rev = await atlas.write("document:new#viewer@user:anne")
     async with asyncio.timeout(1):
         assert await atlas.allows("document:new#viewer@user:anne", at_least=rev)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_acc_18_a_node_that_has_not_heard_answers_503_to_every_question(
+    fresh: Config, clock: ManualClock
+) -> None:
+    """ACC-18: whoever asks a node that is cut from the database is told to come back, never yes nor no."""
+    async with (
+        access_on(fresh, clock=clock) as access,
+        served(access.node, fresh, routes=routes(service_of(access))) as server,
+    ):
+        acme = await caller(access, server)
+        path = await acme.store()
+        await acme.write(path, "document:1#viewer@user:anne")
+        (asked,) = wire_keys("document:1#viewer@user:anne")
+        questions: dict[str, dict[str, object]] = {
+            "check": {"tuple_key": asked},
+            "batch-check": {"checks": [{"tuple_key": asked, "correlation_id": "a"}]},
+            "expand": {"tuple_key": {"object": "document:1", "relation": "viewer"}},
+            "list-objects": {"user": "user:anne", "relation": "viewer", "type": "document"},
+            "streamed-list-objects": {"user": "user:anne", "relation": "viewer", "type": "document"},
+        }
+        for name, body in questions.items():
+            assert (await acme.post(f"{path}/{name}", body)).status_code == 200
+        await access.node.following.close()
+        clock.advance(LEASE_MS + 1)
+        for name, body in questions.items():
+            refused = await acme.post(f"{path}/{name}", body)
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+            assert int(refused.headers["Retry-After"]) >= 1

@@ -1,5 +1,7 @@
 """Lists and expansions: whole, or refused."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -156,3 +158,29 @@ def test_an_expansion_larger_than_one_may_be_is_refused_and_not_cut() -> None:
         expand(store.plan, store.graph, "doc:1", "viewer")
     with pytest.raises(AccessError):
         expand(store.plan, store.graph, "doc:1", "nothing")
+
+
+class Enough(Exception):
+    """Whoever lists wants no more."""
+
+
+@pytest.mark.parametrize("ask", ["objects", "users"])
+def test_acc_10_a_list_that_finds_nothing_can_be_put_an_end_to(ask: str) -> None:
+    """ACC-10: whoever walks is asked at every step whether to go on, also where nothing is found that could be listed."""
+    everybody = [f"doc:{n}#viewer@user:anne" for n in range(50)] + [f"doc:{n}#banned@user:anne" for n in range(50)]
+    everybody += [f"doc:x#viewer@user:u{n}" for n in range(50)] + [f"doc:x#banned@user:u{n}" for n in range(50)]
+    store, steps = Store(DOCS, *everybody), list[int]()
+
+    def found(tick: Callable[[], None] | None) -> list[str]:
+        if ask == "objects":
+            return list(find_objects(store.plan, store.graph, "user:anne", "reader", "doc", tick=tick))
+        return list(find_users(store.plan, store.graph, "doc:x", "reader", "user", tick=tick))
+
+    def tick() -> None:
+        steps.append(1)
+        if len(steps) == 40:
+            raise Enough
+
+    assert found(None) == []
+    with pytest.raises(Enough):
+        found(tick)

@@ -22,5 +22,5 @@ def test_the_reference_of_the_events_is_current() -> None:
 
 def test_every_setting_is_explained() -> None:
     rows = [line for line in reference.configuration().splitlines() if line.startswith("| `")]
-    assert len(rows) == 16
+    assert len(rows) == 17
     assert all(row.split("|")[4].strip() for row in rows)

@@ -201,15 +201,25 @@ async def _mcp_server(org: Organization) -> str:
     return made
 
 
-async def _job(org: Organization) -> str:
-    initiator, now_ms = await _service(org), org.node.clock.now_ms()
+async def _job(org: Organization, initiator: str = "") -> str:
+    initiator, now_ms = initiator or await _service(org), org.node.clock.now_ms()
     made, run = org.node.ids.new("job"), org.node.ids.new("run")
     async with org.begin() as w:
         jobs.add(w, made, run, "Nightly", initiator, now_ms=now_ms, ends_at_ms=now_ms + DAY_MS)
     return made
 
 
-_MADE = {"service": _service, "agent": _agent, "mcp": _mcp_server, "job": _job}
+async def _job_of_an_agent(org: Organization) -> str:
+    return await _job(org, await _agent(org))
+
+
+_MADE = {
+    "service": _service,
+    "agent": _agent,
+    "mcp": _mcp_server,
+    "job": _job,
+    "job of an agent": _job_of_an_agent,
+}
 
 
 def refused(answer: httpx2.Response, error: str, status: int = 400) -> None:

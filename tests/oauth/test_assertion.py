@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tenantry.core.errors import ProofFailed
 from tenantry.keys.jwk import foreign_key
 from tenantry.oauth.assertion import AHEAD_MS, LIVES_MS, claimed, verify
 from tenantry.oauth.once import Once
-from tests.oauth.keys import ISSUER, KINDS, TOKEN_URL, KeyPair
+from tests.oauth.keys import ISSUER, KINDS, TOKEN_URL, KeyPair, parts_signed_by
 
 NOW_MS = 1_795_000_000_000
 NOW_S = NOW_MS // 1000
@@ -123,3 +124,55 @@ def test_oauth_08_another_algorithm_than_the_registered_keys_is_refused(pair: Ke
     verified(other, signed(other))
     refused(pair, signed(other))
     refused(pair, signed(KeyPair.generate()))
+
+
+@pytest.mark.parametrize(
+    "member", ['"crit":["x"]', '"crit":[]', '"b64":false', '"alg":"ES256"', '"zip":"DEF"', '"p2c":2147483647']
+)
+def test_oauth_09_a_header_that_asks_for_more_or_says_a_thing_twice_is_refused(pair: KeyPair, member: str) -> None:
+    """OAUTH-09: `crit`, `b64` and whatever else would change what is verified, in a client's assertion."""
+    begun = b'{"typ":"client-authentication+jwt","kid":"key_1","alg":"ES256",'
+    verified(pair, parts_signed_by(pair, begun + b'"x":1}', CLAIMS))
+    refused(pair, parts_signed_by(pair, begun + member.encode() + b"}", CLAIMS))
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        *("https://id.example.co", "https://id.example.comm", "https://id.example.com/", "HTTPS://id.example.com"),
+        *(
+            "https://ID.example.com",
+            "https://id.example.com:443",
+            "https://id.example.com%2f",
+            " https://id.example.com",
+        ),
+        "http://id.example.com",
+    ],
+)
+def test_oauth_10_another_spelling_of_the_issuer_is_another_issuer(pair: KeyPair, issuer: str) -> None:
+    """OAUTH-10: compared by its exact text, at the `aud` of a client's assertion."""
+    verified(pair, signed(pair, aud=ISSUER))
+    refused(pair, signed(pair, aud=issuer))
+    refused(pair, signed(pair, aud=[issuer]))
+
+
+def test_oauth_11_an_assertion_beyond_bounds_is_refused_before_a_key_is_looked_for(pair: KeyPair) -> None:
+    """OAUTH-11: sizes, parts, nesting and numbers of a client's assertion; an encrypted one is none."""
+    header, claims, signature = signed(pair).split(".")
+    verified(pair, f"{header}.{claims}.{signature}")
+    large = "A" * 1_000_000
+    for jwt in (
+        *(f"{large}.{claims}.{signature}", f"{header}.{large}.{signature}", f"{header}.{claims}.{large}"),
+        *(f"{header}.{claims}", f"{header}.{claims}.{signature}.", f"{header}.{claims}.{signature}.{claims}.{claims}"),
+        *(f"{header}=.{claims}.{signature}", f"{header}.{claims}.{signature}=", f" {header}.{claims}.{signature}", ""),
+        parts_signed_by(pair, b'{"alg":"ES256","kid":"key_1"}', b"[" * 5_000),
+        parts_signed_by(pair, b'{"alg":"ES256","kid":"key_1"}', CLAIMS[:-1] + b',"x":' + b"9" * 5_000 + b"}"),
+        parts_signed_by(pair, b'{"alg":"ES256","kid":"key_1"}', b'{"aud":[' + b'"a",' * 1_500 + b'"a"]}'),
+        parts_signed_by(pair, b'{"alg":"ES256","kid":["key_1"]}', CLAIMS),
+        parts_signed_by(pair, b"[]", CLAIMS),
+    ):
+        with pytest.raises(ProofFailed):
+            verified(pair, jwt)
+
+
+CLAIMS = msgspec.json.encode({"iss": CLIENT, "sub": CLIENT, "aud": ISSUER, "exp": NOW_S + 60, "jti": "x"})

@@ -141,6 +141,19 @@ async def test_a_job_whose_run_was_stopped_gets_nothing(server: Server, acme: Or
     refused(await server.token(bearer), "invalid_client", 401)
 
 
+async def test_a_job_that_an_agent_asked_for_dies_with_the_agents_blueprint(server: Server, acme: Organization) -> None:
+    bearer, tokens = await client(acme, "job of an agent"), access_tokens(server.node)
+    token = (await server.token(bearer)).json()["access_token"]
+    assert not await ended(tokens, token, bearer)
+    blueprint = (await acme.reads.one(jobs.JOB, id=bearer.id)).initiator_blueprint_id
+    assert blueprint is not None
+    async with acme.begin() as w:
+        await parties.deactivate(w, acme.reads, PartyKind.BLUEPRINT, blueprint)
+    await server.node.cuts.lineage(acme.id, (), w.revision)
+    assert await ended(tokens, token, bearer)
+    refused(await server.token(bearer), "invalid_client", 401)
+
+
 async def test_a_client_that_is_active_again_gets_tokens_again(server: Server, acme: Organization) -> None:
     bearer = await client(acme, "service")
     await deactivated(acme, bearer)

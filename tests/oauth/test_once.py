@@ -86,6 +86,14 @@ async def test_what_is_over_is_forgotten_and_what_is_not_stays(node: Node, acme:
     assert not await is_new(acme, not_over)
 
 
+async def test_a_node_forgets_by_itself_while_it_runs(node: Node, acme: Organization) -> None:
+    over = thing("over", node.clock.now_ms() - KEPT_LONGER_MS - 1)
+    await present(acme, over)
+    async with asyncio.timeout(30):
+        while not await is_new(acme, over):
+            await node.engine.changed(0.1)
+
+
 async def forget(node: Node) -> None:
     """Do the work under a duty of the test's own, until a round is over."""
     work = Forgetting(node.engine, node.journal, node.clock)

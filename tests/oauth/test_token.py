@@ -2,6 +2,8 @@
 
 import pytest
 
+from tenantry.core import scopes
+from tenantry.core.ids import PLATFORM
 from tenantry.organizations import services
 from tenantry.sessions.claims import RULES, Confirmation, IdentityClass
 from tenantry.sessions.tokens import WrongSender
@@ -70,6 +72,15 @@ async def test_a_service_may_have_a_bearer_token_and_the_others_may_not(server: 
         before = await acme.holdings()
         refused(await server.post(server.form(**server.by_assertion(bearer))), "invalid_dpop_proof")
         assert (await acme.holdings()).leaves == before.leaves
+
+
+async def test_a_client_of_the_platform_gets_a_token_of_the_platform(server: Server) -> None:
+    platform = Organization(server.node, scopes.of_platform())
+    at = f"https://{server.node.ids.new('resource').lower()}.example.com/"
+    await resource(platform, at)
+    keyed, secret = await client(platform, "service"), await with_secret(platform)
+    for answer in (await server.token(keyed, resource=at), await server.post(server.form(resource=at), basic(secret))):
+        assert (await claims_of(server, answer.json()["access_token"]))["org_id"] == PLATFORM
 
 
 async def test_only_a_service_gets_an_hour_and_only_where_its_resource_follows_the_feed(

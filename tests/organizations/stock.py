@@ -4,6 +4,7 @@ from typing import Any
 
 from joserfc.jwk import ECKey
 
+from tenantry.access.stores import make_store_in
 from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import Principal
 from tenantry.organizations import (
@@ -71,6 +72,8 @@ async def stocked(tenant: Tenant) -> dict[str, str]:
         entries.enter(w, made["entry_id"], OPERATOR, "A ticket.", now_ms=now, ends_at_ms=now + 1_000)
         keys.register(w, made["key_id"], made["service_id"], a_jwk(), now_ms=now)
         keys.register(w, made["agent_key_id"], made["agent_id"], a_jwk(), now_ms=now)
+    async with tenant.begin() as w:
+        made["store_id"] = make_store_in(w, tenant.node.ids, tenant.id, made["application_id"], "", "Notes", now).id
     return made
 
 
@@ -122,6 +125,7 @@ def body_of(name: str, tenant: Tenant, have: dict[str, str]) -> dict[str, Any] |
         "retire_agent_key": {"overlap_ms": 1_000},
         "add_application": {"name": "N", "kind": "mcp", "redirect_uris": ["https://app.example/back"]},
         "change_application": {"name": "O", "redirect_uris": ["http://127.0.0.1:7/back"]},
+        "create_store_in_application": {"name": "Notes"},
         "add_resource": {"name": "R", "indicator": "https://other.example/", "scopes": ["a", "b"]},
         "change_resource": {"name": "R2", "scopes": ["c"], "follows_feed": True},
     }

@@ -1,5 +1,7 @@
 """Blueprints and agents: ceilings that only narrow, expiry, sponsors who answer; and visiting agents with users behind them."""
 
+import asyncio
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -171,6 +173,19 @@ async def test_the_only_sponsor_cannot_be_taken_away(acme: Tenant) -> None:
     with pytest.raises(NotTied):
         async with acme.begin() as w:
             ties.untie(w, agent, ties.SPONSOR, anne)
+
+
+async def test_two_sponsors_who_are_taken_away_at_once_leave_one(acme: Tenant, rounds: int) -> None:
+    anne, bob = await acme.user(), await acme.user("bob@acme.example", "Bob")
+    for _ in range(rounds):
+        agent = await acme.agent(anne, bob)
+
+        async def untie(sponsor: str, agent: str = agent) -> None:
+            async with acme.begin() as w:
+                ties.untie(w, agent, ties.SPONSOR, sponsor)
+
+        outcomes = await asyncio.gather(untie(anne), untie(bob), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if outcome] == [LastSponsor]
 
 
 async def test_a_deactivated_blueprint_makes_no_agents(acme: Tenant) -> None:

@@ -19,7 +19,6 @@ from tenantry.organizations.parties import PartyKind
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
 from tests.organizations.tenants import Tenant, begun
-from tests.stand.followers import Heard
 from tests.stand.nodes import node_of
 
 
@@ -28,13 +27,11 @@ class Deciding(msgspec.Struct, frozen=True, eq=False):
 
     tenant: Tenant
     decisions: Decisions
-    heard: Heard
 
     async def may(self, who: str, relation: str) -> bool:
         """Whether a principal may, in the organization, by everything that was written."""
         scope = self.tenant.scope
         rev = (await self.tenant.node.journal.head(scope)).rev
-        await self.heard.until(self.tenant.id, rev)
         key = TupleKey(subject_of(who), relation, f"organization:{self.tenant.id}")
         return (await self.decisions.check(scope, SYSTEM_STORE, key, at=At(revision=rev))).allowed
 
@@ -42,7 +39,6 @@ class Deciding(msgspec.Struct, frozen=True, eq=False):
 @pytest.fixture
 async def acme(fresh: Config) -> AsyncIterator[Deciding]:
     """An organization on a node of its own."""
-    heard = Heard()
     made: list[tuple[Graphs, DecisionLog, Decisions]] = []
 
     def add(node: Node) -> None:
@@ -50,14 +46,13 @@ async def acme(fresh: Config) -> AsyncIterator[Deciding]:
         graphs = Graphs(node.journal, models, node.lease, node.clock, [Memberships()])
         node.following.add(standings)
         node.following.add(graphs)
-        heard(node)
         log = DecisionLog(node.journal, node.clock, node.ids)
         made.append((graphs, log, Decisions(graphs, models, log, standings)))
 
     async with node_of(fresh, on_open=add) as node:
         ((graphs, log, decisions),) = made
         log.start()
-        yield Deciding(await begun(node, "acme"), decisions, heard)
+        yield Deciding(await begun(node, "acme"), decisions)
         await graphs.close()
         decisions.close()
         await log.close()

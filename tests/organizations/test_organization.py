@@ -15,12 +15,23 @@ from tenantry.core.principal import SYSTEM
 from tenantry.journal import Destruction
 from tenantry.journal.schema import LEAF_ROWS
 from tenantry.keys.keyring import KeysDestroyed
-from tenantry.organizations import domains, doors, entries, groups, lifecycle, organization, parties, roles, users
+from tenantry.organizations import (
+    domains,
+    doors,
+    entries,
+    groups,
+    lifecycle,
+    organization,
+    parties,
+    roles,
+    services,
+    users,
+)
 from tenantry.organizations.doors import DoorKind
 from tenantry.organizations.organization import OrganizationGone
 from tenantry.organizations.parties import PartyKind
 from tests.organizations.stock import OPERATOR
-from tests.organizations.tenants import Tenant, begun
+from tests.organizations.tenants import HOUR_MS, Tenant, begun
 from tests.stand.deadlocks import deadlocks
 from tests.stand.nodes import node_of
 
@@ -226,6 +237,19 @@ async def enter(tenant: Tenant) -> None:
     async with tenant.begin(OPERATOR, with_platform=True) as w:
         now = tenant.now
         entries.enter(w, tenant.new("entry"), OPERATOR, "A ticket.", now_ms=now, ends_at_ms=now + 60_000)
+
+
+async def test_an_owner_that_expires_is_not_enough(acme: Tenant) -> None:
+    lasting, passing = acme.new("service"), acme.new("service")
+    async with acme.begin() as w:
+        services.add(w, passing, "for an hour", acme.now, acme.now + HOUR_MS)
+        roles.give(w, "owner", passing)
+    with pytest.raises(LastOwner):
+        await take(acme, acme.owner)
+    async with acme.begin() as w:
+        services.add(w, lasting, "for ever", acme.now)
+        roles.give(w, "owner", lasting)
+    await take(acme, acme.owner)
 
 
 async def test_an_owner_who_lost_access_does_not_count(acme: Tenant) -> None:

@@ -60,7 +60,7 @@ def values(route: Route, tenant: Tenant, have: dict[str, str]) -> dict[str, str]
         "party_id": have["user_id"],
         "holder_id": have["user_id"],
         "organization_id": tenant.id,
-        "role": "admin",
+        "role": "checker" if "/roles/{role}" in route.path and not route.path.startswith("/v1/roles") else "admin",
         "tie": "sponsors",
         "number": "1",
     }

@@ -113,6 +113,17 @@ async def test_a_job_stands_with_its_initiator_and_until_its_deadline(acme: Tena
     assert not await standings.active(acme.id, job)
 
 
+async def test_an_answer_is_never_from_before_the_revision_that_is_asked_for(
+    acme: Tenant, standings: Standings
+) -> None:
+    anne = await acme.user()
+    assert await standings.active(acme.id, anne)
+    await acme.run(users.deactivate, anne)
+    rev = (await acme.node.journal.head(acme.scope)).rev
+    assert await standings.active(acme.id, anne)  # nobody told it
+    assert not await standings.active(acme.id, anne, at_least=rev)
+
+
 async def test_an_answer_that_a_change_overtook_is_not_kept(acme: Tenant, standings: Standings, rounds: int) -> None:
     for _ in range(rounds):
         anne = await acme.user()

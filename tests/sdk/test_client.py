@@ -1,5 +1,6 @@
 """The client asks in the words of OpenFGA and AuthZEN, proves itself, and takes nothing but a yes for a yes."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -129,7 +130,7 @@ async def test_a_key_proves_the_client_for_the_issuer_alone_and_a_token_is_kept_
     assert answers.paths().count("/acme/token") == 1
     form = dict(parse_qsl(answers.asked[1].content.decode()))
     read = jwt.decode(form.pop("client_assertion"), ECKey.import_key(pem), algorithms=["ES256"])
-    assert read.header == {"alg": "ES256", "kid": "kid_1", "typ": "JWT"}
+    assert read.header == {"alg": "ES256", "kid": "kid_1", "typ": "client-authentication+jwt"}
     now = clock.now_ms() // 1000
     jti = read.claims.pop("jti")
     assert read.claims == {"iss": "service_1", "sub": "service_1", "aud": ISSUER, "iat": now, "exp": now + 60}
@@ -145,6 +146,14 @@ async def test_a_key_proves_the_client_for_the_issuer_alone_and_a_token_is_kept_
     answers.says("/acme/token", access_token="t2", token_type="bearer", expires_in=300)
     await asking.decide(("user", "anne"), "edit", ("doc", "1"))
     assert answers.asked[-1].headers["authorization"] == "Bearer t2"
+
+
+async def test_many_who_need_a_token_at_once_ask_for_one(answers: Answers) -> None:
+    answers.says("/acme/access/v1/evaluation", decision=True)
+    asking = client(answers, sdk.ClientSecret("service_1", "s"))
+    decided = await asyncio.gather(*(asking.decide(("user", "anne"), "edit", ("doc", str(n))) for n in range(20)))
+    assert decided == [True] * 20
+    assert answers.paths().count("/acme/token") == 1
 
 
 async def test_a_secret_proves_the_client_in_the_body_and_is_never_shown(answers: Answers) -> None:

@@ -204,3 +204,24 @@ async def test_keys_are_read_once_and_unknown_ones_cause_no_flood(here: Place, v
     for kid in ("a", "b", "c"):
         assert await verifier.server.key(kid) is None
     assert here.towards.asked.count("/keys-of-a-test") == 1
+
+
+@pytest.mark.parametrize("active", [True, False])
+async def test_where_it_is_not_known_a_verifier_may_ask_the_server_each_time(here: Place, active: bool) -> None:
+    acme = await open_organization(here.woods.node)
+    holder = holders(acme.node, acme.id)["user"]
+    token = (await minted(here.tokens, acme.id, holder)).token
+    here.active[token] = active
+    asking, silent = here.verifier(introspect=True), here.verifier()
+    with pytest.raises(sdk.Stale):
+        await silent.verify(token)
+    for _ in range(2):
+        if active:
+            assert (await asking.verify(token)).subject == holder.subject
+        else:
+            with pytest.raises(sdk.Ended):
+                await asking.verify(token)
+    assert here.towards.asked.count("/introspection-of-a-test") == 2
+    here.towards.lost = "/introspection-of-a-test"
+    with pytest.raises(sdk.Unreachable):
+        await asking.verify(token)

@@ -202,13 +202,13 @@ class Served(msgspec.Struct, frozen=True, eq=False):
 async def served(
     node: Node, config: Config, *, inside: bool = False, routes: tuple[Route, ...] = (), admit: Admit | None = None
 ) -> AsyncIterator[Served]:
-    """Serve the node for the block: the ledger to callers by name, unless other routes and another way to be admitted are given."""
+    """Serve the node for the block: the ledger to whoever is made known, unless other routes and callers are given."""
     gate, ending, known = Gate(), Ending(), dict[str, Principal]()
     said = io.StringIO()
     sink = Sink(said)
     names: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
-    async def by_name(asked: Asked) -> Admitted:
+    async def admit_known(asked: Asked) -> Admitted:
         token = asked.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in known:
             raise Unauthenticated
@@ -226,7 +226,7 @@ async def served(
             logger(sink, node.clock, readable=False),
             ending,
             routes=routes or ledger_routes(gate),
-            admit=admit or by_name,
+            admit=admit or admit_known,
             on_listening=names.set_result,
         )
     )

@@ -14,11 +14,12 @@ from tenantry.core.principal import Principal
 from tenantry.keys.signing import Jwk, Purpose, Use
 from tenantry.sessions.routes import routes
 from tenantry.sessions.tokens import AccessTokens
-from tenantry.web import PUBLIC, Call, Route, route
+from tenantry.web import PUBLIC, Call, Dialect, Media, Route, route
 from tenantry_sdk import Token, Verifier
 from tests.stand.clock import ManualClock
 from tests.stand.credentials import ISSUER, RESOURCE, access_tokens
 from tests.stand.http import Served, served
+from tests.stand.nodes import looked
 from tests.stand.tree import Forest, forest
 
 
@@ -60,6 +61,19 @@ class Metadata(msgspec.Struct, frozen=True):
 
     issuer: str
     jwks_uri: str
+    introspection_endpoint: str
+
+
+class Introspected(msgspec.Struct, frozen=True):
+    """As much of RFC 7662, 2.1, as a test's server reads; the answer has `active` alone."""
+
+    token: str
+
+
+class Active(msgspec.Struct, frozen=True):
+    """RFC 7662, 2.2."""
+
+    active: bool
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -68,13 +82,13 @@ class Keys(msgspec.Struct, frozen=True):
     keys: list[Jwk]
 
 
-def published(woods: Forest) -> tuple[Route, ...]:
-    """What every issuer publishes of itself."""
+def published(woods: Forest, active: Mapping[str, bool]) -> tuple[Route, ...]:
+    """What every issuer publishes of itself, and whether it calls a token active."""
 
     @route("GET", "/.well-known/oauth-authorization-server", PUBLIC)
     async def metadata(_: Call) -> Metadata:
         """The server's metadata."""
-        return Metadata(ISSUER, f"{ISSUER}/keys-of-a-test")
+        return Metadata(ISSUER, f"{ISSUER}/keys-of-a-test", f"{ISSUER}/introspection-of-a-test")
 
     @route("GET", "/keys-of-a-test", PUBLIC)
     async def keys(_: Call) -> Keys:
@@ -82,7 +96,12 @@ def published(woods: Forest) -> tuple[Route, ...]:
         use = Use(Purpose.ACCESS_TOKEN, ISSUER, PLATFORM)
         return Keys([key.jwk() for key in await woods.node.published_keys.of(use)])
 
-    return metadata, keys
+    @route("POST", "/introspection-of-a-test", PUBLIC, asks=True, media=Media.FORM, dialect=Dialect.OAUTH)
+    async def introspection(_: Call, body: Introspected) -> Active:
+        """Whether a token is active."""
+        return Active(active.get(body.token, False))
+
+    return metadata, keys, introspection
 
 
 class Place(msgspec.Struct, frozen=True, eq=False):
@@ -92,6 +111,8 @@ class Place(msgspec.Struct, frozen=True, eq=False):
     server: Served
     tokens: AccessTokens
     towards: Towards
+    active: dict[str, bool]
+    """What introspection answers of a token."""
 
     def proves(self, org: str) -> Token:
         """What proves a service of an organization that may follow the feed."""
@@ -113,9 +134,15 @@ class Place(msgspec.Struct, frozen=True, eq=False):
 async def place(config: Config, clock: ManualClock | None = None) -> AsyncIterator[Place]:
     """Serve a node of a deployment."""
     async with forest(config, clock) as woods:
+        active: dict[str, bool] = {}
         own = routes(woods.kinds, woods.receipts, woods.feed, woods.node.clock)
         async with (
-            served(woods.node, config, routes=(*own, *published(woods))) as server,
+            served(woods.node, config, routes=(*own, *published(woods, active))) as server,
             Towards(server.port) as towards,
         ):
-            yield Place(woods, server, access_tokens(woods.node), towards)
+            if clock is not None:
+                clock.advance(
+                    1_000
+                )  # it stood still while the node began, and a ping asks a little further back than that
+                await looked(woods.node)
+            yield Place(woods, server, access_tokens(woods.node), towards, active)

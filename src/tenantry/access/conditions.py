@@ -193,7 +193,7 @@ class _Cost:
         joints = words.count("+") + words.count(",")
         self.literals = joints + 1
         self.growth = 1 + max(0, joints - self.macros)
-        self.weight = 512 if "matches" in words else 1
+        self.weight = 4_096 if "matches" in words else 1
 
     def check(self, values: Mapping[str, object], context_bytes: int) -> None:
         """Raises ValueError if it could cost more than one evaluation may."""

@@ -14,7 +14,7 @@ from tenantry.access.schema import DECISIONS_OF, LOG_DECISIONS, DecisionRow
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import NotFound, TenantryError, Unavailable
-from tenantry.core.ids import IdSource
+from tenantry.core.ids import ALPHABET, IdSource
 from tenantry.core.limits import VALUE_MAX
 from tenantry.core.principal import SYSTEM
 from tenantry.core.tasks import end
@@ -30,7 +30,13 @@ WAITING_MAX = 50_000
 SET_BYTES = VALUE_MAX - 65_536
 """What one set takes of them; no row is nearly as large as the difference."""
 
-FOREVER_MS = 2**62
+BATCH_MS = 60_000
+"""An id tells the time to its batch, which is far shorter than this."""
+
+FOREVER_MS = 2**48 - 1
+
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_NUMBERS = len(_PAIRS) ** 2
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -56,6 +62,7 @@ class DecisionLog:
         self.waiting = 0
         """Rows that are not written yet."""
         self._since: float | None = None
+        self._base, self._number = "", _NUMBERS
         self._flushing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -71,11 +78,19 @@ class DecisionLog:
 
     def note(self, org: str, *decided: object) -> None:
         """Remember one decision: the columns of a `DecisionRow` after its time."""
-        row = self._ids.new("decision")
+        row = self._next()
         self._rows.setdefault(org, deque()).append((row, msgspec.json.encode((row, self._clock.now_ms(), *decided))))
         self.waiting += 1
         if self._since is None:
             self._since = self._clock.boottime()
+
+    def _next(self) -> str:
+        """An id that sorts after the last: a fresh one for every batch, and numbers in its last places (making each anew costs more than
+        many a decision)."""
+        if self._number == _NUMBERS:
+            self._base, self._number = self._ids.new("decision")[:-4], 0
+        number, self._number = self._number, self._number + 1
+        return f"{self._base}{_PAIRS[number >> 10]}{_PAIRS[number & 1023]}"
 
     def start(self) -> None:
         """Write what is noted, every `FLUSH_S`."""
@@ -90,6 +105,7 @@ class DecisionLog:
     async def flush(self) -> None:
         """Write what waits now. What cannot be written goes on waiting."""
         async with self._flushing:
+            self._number = _NUMBERS  # so that ids tell the time to a batch
             began = self._clock.boottime()
             if all(await asyncio.gather(*(self._flush(org) for org in list(self._rows)))):
                 self._since = began if self.waiting else None
@@ -132,11 +148,18 @@ def _batch(rows: deque[tuple[str, bytes]], most: int) -> list[tuple[str, bytes]]
     return batch
 
 
+def _first_id(at_ms: int) -> str:
+    """What every id of a batch that began at this time, or later, is not before: an id begins with 48 bits of its time."""
+    bounded = min(max(at_ms, 0), 2**48 - 1)
+    return "decision_" + "".join(ALPHABET[bounded >> shift & 31] for shift in range(45, -1, -5))
+
+
 async def search(reads: Reads, wanted: Search, before: str, most: int) -> list[DecisionRow]:
     """Decisions of the organization, the newest first, from the one before the id `before` on (empty: from the newest)."""
     return await reads.all(
         DECISIONS_OF,
-        before=before,
+        first=_first_id(wanted.since - BATCH_MS),
+        before=min(before or _first_id(FOREVER_MS), _first_id(wanted.until)),
         since=wanted.since,
         until=wanted.until,
         store=wanted.store,

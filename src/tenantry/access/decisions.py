@@ -16,8 +16,9 @@ import msgspec
 from tenantry.access.batch import Item, check_all
 from tenantry.access.chain import Chain, Verdict, bounded
 from tenantry.access.check import check
+from tenantry.access.closure import Outcome
 from tenantry.access.decision_log import DecisionLog
-from tenantry.access.errors import AccessError, ConditionFailed, LimitExceeded, TooComplex
+from tenantry.access.errors import AccessError, ConditionFailed, DepthExceeded, LimitExceeded, TooComplex
 from tenantry.access.expand import Node, expand
 from tenantry.access.explain import Explanation, explain
 from tenantry.access.graphs import Graphs, StoreGraph
@@ -146,13 +147,14 @@ class Decisions:
         """
         if chain is not None and chain.subject != key.user:
             raise Misuse("A chain is asked about its own subject.")
-        inactive = await self._inactive(scope.org, _parties(key, chain))
+        inactive = await self._inactive(scope.org, _parties(key, chain), at)
         view = await self._view(scope, store, at)
         if not explained:
             return self._decide(view, Item("", key, contextual, context), chain, inactive, asking)
         walk = functools.partial(explain, view.plan, view.known.graph, key, contextual, context)
         explanation = await self._apart(view, walk)
-        decision = self._settle(view, key, chain, inactive, asking, allowed=explanation.allowed)
+        undecided = _UNDECIDED.get(explanation.outcome, "")
+        decision = self._settle(view, key, chain, inactive, asking, allowed=explanation.allowed, undecided=undecided)
         return msgspec.structs.replace(decision, explanation=explanation)
 
     async def batch_check(
@@ -170,7 +172,7 @@ class Decisions:
             AccessError: there are none or too many, or two have the same id.
             StoreNotFound, NoModel, ModelNotFound, Stale, Unavailable: as `check`.
         """
-        inactive = await self._inactive(scope.org, {item.key.user for item in items})
+        inactive = await self._inactive(scope.org, {item.key.user for item in items}, at)
         view = await self._view(scope, store, at)
         found = check_all(view.plan, view.known.graph, items)
         answers: dict[str, Decision | AccessError] = {}
@@ -205,10 +207,12 @@ class Decisions:
             Throttled: too many lists are under way.
             Others: as `check`.
         """
-        inactive = await self._inactive(scope.org, {user})
+        inactive = await self._inactive(scope.org, {user}, at)
         view = await self._view(scope, store, at)
-        found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context)
-        items = [] if user in inactive else await self._apart(view, _Complete(found, most))
+        watch = _Watch()
+        found = find_objects(view.plan, view.known.graph, user, relation, type_, contextual, context, watch)
+        walk = functools.partial(_complete, found, most)
+        items = [] if user in inactive else await self._apart(view, walk, watch)
         self._note(view, TupleKey(user, relation, type_), asking, allowed=bool(items), because=f"listed {len(items)}")
         return Listed(items, view.revision, view.model)
 
@@ -232,9 +236,10 @@ class Decisions:
             Others: as `check`.
         """
         view = await self._view(scope, store, at)
-        found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context)
-        items = await self._apart(view, _Complete(found, LIST_MAX))
-        inactive = await self._inactive(scope.org, set(items))
+        watch = _Watch()
+        found = find_users(view.plan, view.known.graph, object_, relation, filter_, contextual, context, watch)
+        items = await self._apart(view, functools.partial(_complete, found, LIST_MAX), watch)
+        inactive = await self._inactive(scope.org, set(items), at)
         active = [one for one in items if one not in inactive]
         key = TupleKey(filter_, relation, object_)
         self._note(view, key, asking, allowed=bool(active), because=f"listed {len(active)}")
@@ -284,11 +289,19 @@ class Decisions:
         return self._settle(view, key, chain, inactive, asking, allowed=allowed)
 
     def _settle(
-        self, view: _View, key: TupleKey, chain: Chain | None, inactive: set[str], asking: Asking, *, allowed: bool
+        self,
+        view: _View,
+        key: TupleKey,
+        chain: Chain | None,
+        inactive: set[str],
+        asking: Asking,
+        *,
+        allowed: bool,
+        undecided: str = "",
     ) -> Decision:
         """What the graph said, within what the subject's standing and the chain let it."""
         verdict = bounded(chain, key.relation, key.object, subject=allowed) if chain else None
-        because = INACTIVE if inactive & _parties(key, chain) else ""
+        because = INACTIVE if inactive & _parties(key, chain) else undecided
         if not because and verdict and allowed and verdict.denials:
             because = str(verdict.denials[0])
         allowed = allowed and not because
@@ -304,14 +317,15 @@ class Decisions:
         said = (key.user, key.relation, key.object, int(allowed), because, asking.caller, asking.request)
         self._log.note(view.org, view.known.store.id, view.model, view.revision, *said)
 
-    async def _inactive(self, org: str, subjects: set[str]) -> set[str]:
+    async def _inactive(self, org: str, subjects: set[str], at: At) -> set[str]:
         """Those of the subjects that are principals and may not act."""
         if self._standing is None:
             return set()
         principals = {subject: id_ for subject in subjects if (id_ := principal_of(subject))}
-        return {subject for subject, id_ in principals.items() if not await self._standing.active(org, id_)}
+        standing, rev = self._standing, at.revision
+        return {subject for subject, id_ in principals.items() if not await standing.active(org, id_, at_least=rev)}
 
-    async def _apart(self, view: _View, walk: Callable[[], T]) -> T:
+    async def _apart(self, view: _View, walk: Callable[[], T], watch: "_Watch | None" = None) -> T:
         """Walk on a thread of the pool; the graph stands still until it has ended, whether or not somebody still waits."""
         if self._walks >= WALKS + WALKS_WAITING:
             raise Throttled("Too many lists are asked for at once.", hint="Ask again in a second.")
@@ -323,8 +337,8 @@ class Decisions:
         try:
             return await asyncio.shield(walking)
         except asyncio.CancelledError:
-            if isinstance(walk, _Complete):
-                walk.stopped = True
+            if watch is not None:
+                watch.stopped = True
             raise
 
     def _walked(self, known: StoreGraph) -> None:
@@ -332,24 +346,44 @@ class Decisions:
         known.leave()
 
 
-class _Complete:
-    """Collects a list on a thread: all of it, in the order of names, or an error. `stopped` ends it: nobody waits any more."""
+class _Watch:
+    """Puts an end to a walk that takes too long, or for which nobody waits any more (`stopped`); called at every step of it."""
 
-    def __init__(self, found: Iterator[str], most: int) -> None:
-        self._found = found
-        self._most = most
+    def __init__(self) -> None:
         self.stopped = False
+        self._until = 0.0
+        self._steps = 0
 
-    def __call__(self) -> list[str]:
-        until = time.monotonic() + WALK_S
-        listed: list[str] = []
-        for one in self._found:
-            if len(listed) == self._most:
-                raise LimitExceeded(f"The number of entries exceeds the allowed limit of {self._most}: ask for fewer.")
-            listed.append(one)
-            if self.stopped or time.monotonic() > until:
-                raise TooComplex(f"The list takes longer than {WALK_S:g} s.")
-        return sorted(listed)
+    def __call__(self) -> None:
+        self._steps += 1
+        if self._steps % _STEPS:
+            return
+        now = time.monotonic()
+        self._until = self._until or now + WALK_S
+        if self.stopped or now > self._until:
+            raise TooComplex(f"The list takes longer than {WALK_S:g} s.")
+
+
+_STEPS = 64
+"""How many steps a walk takes between looks at the clock."""
+
+
+def _complete(found: Iterator[str], most: int) -> list[str]:
+    """All that is found, in the order of names.
+
+    Raises:
+        LimitExceeded: it is more than `most`.
+    """
+    listed: list[str] = []
+    for one in found:
+        if len(listed) == most:
+            raise LimitExceeded(f"The number of entries exceeds the allowed limit of {most}: ask for fewer.")
+        listed.append(one)
+    return sorted(listed)
+
+
+_UNDECIDED = {Outcome.UNDECIDED: ConditionFailed.reason, Outcome.TOO_DEEP: DepthExceeded.reason}
+"""Where `check` has an error for an answer, an explanation says the same."""
 
 
 def principal_of(subject: str) -> str:

@@ -4,6 +4,7 @@ A leaf names subjects, or points to a relation of an object whose own expansion 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -105,8 +106,8 @@ class _Expansion:
     def step(self, step: Step) -> Node:
         match step:
             case Assigned():
-                of = (*self.view.objects(self.node), *self.view.usersets(self.node))
-                return self.leaf(Leaf(users=Users(self.texts(self.named(step, self.node, of)))))
+                named = chain(self.named(step, self.node, usersets=False), self.named(step, self.node, usersets=True))
+                return self.leaf(Leaf(users=Users(self.texts(named))))
             case Same(kind):
                 same = self.view.text(self.node & ~RELATION_MASK | kind & RELATION_MASK)
                 return self.leaf(Leaf(computed=Userset(same)))
@@ -121,21 +122,21 @@ class _Expansion:
 
     def parents(self, step: Parents) -> TupleToUserset:
         tupleset = self.node & ~RELATION_MASK | step.tupleset
-        parents = self.named(step, tupleset, self.view.objects(tupleset))
-        computed = self.texts(parent | step.relation for parent in parents)
+        computed = self.texts(p | step.relation for p in self.named(step, tupleset, usersets=False))
         return TupleToUserset(self.view.text(tupleset), tuple(map(Userset, computed)))
 
-    def named(self, step: Assigned | Parents, node: int, plain: Iterable[int]) -> Iterator[int]:
+    def named(self, step: Assigned | Parents, node: int, *, usersets: bool) -> Iterator[int]:
         """Whom the tuples of a node name, as far as the model lets them and their conditions are met."""
+        plain = self.view.usersets(node) if usersets else self.view.objects(node)
         yield from (subject for subject in plain if kind_of(subject) in step.kinds)
-        for subject, condition in admitted(self.view, step, node):
+        for subject, condition in admitted(self.view, step, node, usersets=usersets):
             weighed = not self.weighs or self.view.circumstances.weigh(condition)
             if isinstance(weighed, ConditionFailed):
                 raise weighed
             if weighed:
                 yield subject
 
-    def texts(self, subjects: Iterator[int]) -> tuple[str, ...]:
+    def texts(self, subjects: Iterable[int]) -> tuple[str, ...]:
         texts: list[str] = []
         for subject in subjects:
             self.left -= 1

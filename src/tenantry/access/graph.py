@@ -105,8 +105,8 @@ class Tuples(Protocol):
         """The subjects of the node's tuples that are usersets; of those without a condition."""
         ...
 
-    def conditional(self, node: int) -> Conditional:
-        """The subjects of the node's tuples that are under a condition, of either kind."""
+    def conditional(self, node: int, *, usersets: bool) -> Conditional:
+        """The subjects of the node's tuples that are under a condition: usersets, or objects and wildcards."""
         ...
 
     def holders(self, subject: int) -> Collection[int]:
@@ -135,7 +135,8 @@ class Graph:
         self._objects: dict[int, _Bag] = {}
         self._usersets: dict[int, _Bag] = {}
         self._holders: dict[int, _Bag] = {}
-        self._conditional: dict[int, dict[int, RelationshipCondition]] = {}
+        self._conditional_objects: dict[int, dict[int, RelationshipCondition]] = {}
+        self._conditional_usersets: dict[int, dict[int, RelationshipCondition]] = {}
         self._conditional_holders: dict[int, _Bag] = {}
         # Many tuples are under the same condition with the same context, which is kept once.
         self._conditions: dict[RelationshipCondition, RelationshipCondition] = {}
@@ -147,14 +148,16 @@ class Graph:
         user = self._node(subject)
         if subject.relation:
             user |= self.names.relation(subject.relation)
-        if self.has(node, user) or user in self.conditional(node):
+        usersets = bool(subject.relation)
+        if self.has(node, user) or user in self.conditional(node, usersets=usersets):
             return False
         if key.condition:
             condition = self._conditions.setdefault(key.condition, key.condition)
-            self._conditional.setdefault(node, {})[user] = condition
+            table = self._conditional_usersets if usersets else self._conditional_objects
+            table.setdefault(node, {})[user] = condition
             _put(self._conditional_holders, user, node)
         else:
-            _put(self._usersets if subject.relation else self._objects, node, user)
+            _put(self._usersets if usersets else self._objects, node, user)
             _put(self._holders, user, node)
         self.size += 1
         return True
@@ -167,13 +170,15 @@ class Graph:
             return False
         node = object_ | self.names.relation(key.relation)
         user = of | self.names.relation(subject.relation)
-        if user in self.conditional(node):
-            del self._conditional[node][user]
-            if not self._conditional[node]:
-                del self._conditional[node]
+        usersets = bool(subject.relation)
+        if user in self.conditional(node, usersets=usersets):
+            table = self._conditional_usersets if usersets else self._conditional_objects
+            del table[node][user]
+            if not table[node]:
+                del table[node]
             _drop(self._conditional_holders, user, node)
         elif self.has(node, user):
-            _drop(self._usersets if subject.relation else self._objects, node, user)
+            _drop(self._usersets if usersets else self._objects, node, user)
             _drop(self._holders, user, node)
         else:
             return False
@@ -196,8 +201,8 @@ class Graph:
     def usersets(self, node: int) -> Collection[int]:
         return _all(self._usersets.get(node))
 
-    def conditional(self, node: int) -> Conditional:
-        return self._conditional.get(node, _NONE)
+    def conditional(self, node: int, *, usersets: bool) -> Conditional:
+        return (self._conditional_usersets if usersets else self._conditional_objects).get(node, _NONE)
 
     def conditional_holders(self, subject: int) -> Collection[int]:
         return _all(self._conditional_holders.get(subject))
@@ -224,8 +229,12 @@ class _Contextual:
         self.objects: dict[int, set[int]] = {}
         self.usersets: dict[int, set[int]] = {}
         self.holders: dict[int, set[int]] = {}
-        self.conditional: dict[int, dict[int, RelationshipCondition]] = {}
+        self.conditional_objects: dict[int, dict[int, RelationshipCondition]] = {}
+        self.conditional_usersets: dict[int, dict[int, RelationshipCondition]] = {}
         self.conditional_holders: dict[int, set[int]] = {}
+
+    def conditional(self, node: int, *, usersets: bool) -> Conditional:
+        return (self.conditional_usersets if usersets else self.conditional_objects).get(node, _NONE)
 
 
 class Overlay:
@@ -255,20 +264,22 @@ class Overlay:
         return self._graph.node(text) or self._nodes.get(text, 0)
 
     def has(self, node: int, subject: int) -> bool:
-        own = self._own
-        if subject in (own.usersets if is_userset(subject) else own.objects).get(node, ()):
+        own, usersets = self._own, is_userset(subject)
+        if subject in (own.usersets if usersets else own.objects).get(node, ()):
             return True
-        return self._graph.has(node, subject) and subject not in own.conditional.get(node, ())
+        return self._graph.has(node, subject) and subject not in own.conditional(node, usersets=usersets)
 
     def objects(self, node: int) -> Collection[int]:
-        return self._joined(node, self._graph.objects(node), self._own.objects)
+        replaced = self._own.conditional(node, usersets=False)
+        return _joined(self._graph.objects(node), replaced, self._own.objects.get(node))
 
     def usersets(self, node: int) -> Collection[int]:
-        return self._joined(node, self._graph.usersets(node), self._own.usersets)
+        replaced = self._own.conditional(node, usersets=True)
+        return _joined(self._graph.usersets(node), replaced, self._own.usersets.get(node))
 
-    def conditional(self, node: int) -> Conditional:
-        extra = self._own.conditional.get(node)
-        known = self._graph.conditional(node)
+    def conditional(self, node: int, *, usersets: bool) -> Conditional:
+        extra = self._own.conditional(node, usersets=usersets)
+        known = self._graph.conditional(node, usersets=usersets)
         return {**known, **extra} if extra else known
 
     def holders(self, subject: int) -> Collection[int]:
@@ -286,17 +297,12 @@ class Overlay:
         node = self._node(read_object(key.object)) | self.names.relation(key.relation)
         subject, own = self.subject(user), self._own
         if key.condition:
-            own.conditional.setdefault(node, {})[subject] = key.condition
+            table = own.conditional_usersets if user.relation else own.conditional_objects
+            table.setdefault(node, {})[subject] = key.condition
             own.conditional_holders.setdefault(subject, set()).add(node)
         else:
             (own.usersets if user.relation else own.objects).setdefault(node, set()).add(subject)
             own.holders.setdefault(subject, set()).add(node)
-
-    def _joined(self, node: int, known: Collection[int], extra: dict[int, set[int]]) -> Collection[int]:
-        replaced = self._own.conditional.get(node)
-        kept = [subject for subject in known if subject not in replaced] if replaced else known
-        own = extra.get(node)
-        return own.union(kept) if own else kept
 
     def _node(self, object_: Subject) -> int:
         text = object_.object
@@ -308,6 +314,11 @@ class Overlay:
 
 
 _EMPTY = _Contextual()
+
+
+def _joined(known: Collection[int], replaced: Conditional, extra: set[int] | None) -> Collection[int]:
+    kept = [subject for subject in known if subject not in replaced] if replaced else known
+    return extra.union(kept) if extra else kept
 
 
 def _kind(names: Names, object_: Subject) -> int:

@@ -5,7 +5,7 @@ that could be one; where only unions lie between, finding it proves it, and else
 list that would hold more than it may is refused, and so is one of which a member cannot be decided.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from tenantry.access.check import holds
@@ -70,15 +70,17 @@ def find_objects(
     type_: str,
     contextual: tuple[TupleKey, ...] = (),
     context: Mapping[str, object] | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> Iterator[str]:
     """The same one by one, in no order, as they are found; the graph may not change until the last is taken.
 
-    The question is admitted before the first is asked for.
+    The question is admitted before the first is asked for. `tick` is called at every node that is looked at, found or not, so that
+    whoever lists can put an end to it by raising.
     """
     plan.vocabulary.relation(type_, relation)
     view = View(plan, graph, contextual, context)
     subject = admit_subject(plan, user)
-    return _objects(view, seeker_of(view, subject), plan.rules[plan.names.kind(type_, relation)])
+    return _objects(view, seeker_of(view, subject), plan.rules[plan.names.kind(type_, relation)], tick or _on)
 
 
 def find_users(
@@ -89,10 +91,12 @@ def find_users(
     filter_: str,
     contextual: tuple[TupleKey, ...] = (),
     context: Mapping[str, object] | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> Iterator[str]:
     """The same one by one, in no order, as they are found; the graph may not change until the last is taken.
 
-    The question is admitted before the first is asked for.
+    The question is admitted before the first is asked for. `tick` is called at every node that is looked at, found or not, so that
+    whoever lists can put an end to it by raising.
     """
     view = View(plan, graph, contextual, context)
     filter_type, _, filter_relation = filter_.partition("#")
@@ -100,7 +104,11 @@ def find_users(
     if filter_relation:
         plan.vocabulary.relation(filter_type, filter_relation)
     target = plan.vocabulary.check_object(object_, relation)
-    return _users(view, goal_of(view, target, relation), plan.names.kind(filter_type, filter_relation))
+    return _users(view, goal_of(view, target, relation), plan.names.kind(filter_type, filter_relation), tick or _on)
+
+
+def _on() -> None:
+    """Nobody wants to put an end to it."""
 
 
 def _complete(found: Iterator[str]) -> list[str]:
@@ -112,14 +120,14 @@ def _complete(found: Iterator[str]) -> list[str]:
     return sorted(listed)
 
 
-def _objects(view: View, seeker: Seeker, rule: Rule) -> Iterator[str]:
-    for node, hops in _upwards(view, seeker, rule):
+def _objects(view: View, seeker: Seeker, rule: Rule, tick: Callable[[], None]) -> Iterator[str]:
+    for node, hops in _upwards(view, seeker, rule, tick):
         certain = rule.certain and hops <= HOPS_MAX
         if certain or holds(view, seeker, Goal(node, rule)):
             yield view.text(node & ~RELATION_MASK)
 
 
-def _upwards(view: View, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]]:
+def _upwards(view: View, seeker: Seeker, rule: Rule, tick: Callable[[], None]) -> Iterator[tuple[int, int]]:
     """Every node of the rule that the seeker could be in, with the distance in objects at which it was found first.
 
     Depth first, so that whoever asks for the first few does not pay for all that the seeker is in.
@@ -139,6 +147,7 @@ def _upwards(view: View, seeker: Seeker, rule: Rule) -> Iterator[tuple[int, int]
         if step is None or node in seen:
             continue
         seen.add(node)
+        tick()
         if step.kind == rule.kind:
             yield node, hops
         if step.computed:
@@ -178,15 +187,16 @@ def _holders(plan: Plan, tuples: Tuples, subject: int) -> Iterable[int]:
     return tuples.holders(subject)
 
 
-def _users(view: View, goal: Goal, wanted: int) -> Iterator[str]:
-    for subject, hops in _downwards(view, goal.node, wanted):
+def _users(view: View, goal: Goal, wanted: int, tick: Callable[[], None]) -> Iterator[str]:
+    for subject, hops in _downwards(view, goal.node, wanted, tick):
+        tick()
         text = view.text(subject)
         certain = goal.rule.certain and hops <= HOPS_MAX
         if certain or holds(view, seeker_of(view, read_subject(text)), goal):
             yield text
 
 
-def _downwards(view: View, node: int, wanted: int) -> Iterator[tuple[int, int]]:
+def _downwards(view: View, node: int, wanted: int, tick: Callable[[], None]) -> Iterator[tuple[int, int]]:
     """Every subject of the wanted kind, and its wildcard, that a tuple at or below the node names, with its distance."""
     seen: set[int] = set()
     named: set[int] = set()
@@ -199,6 +209,7 @@ def _downwards(view: View, node: int, wanted: int) -> Iterator[tuple[int, int]]:
             if here in seen or rule is None:
                 continue
             seen.add(here)
+            tick()
             itself = [here] if rule.kind == wanted else []
             for subject in (*_named(view, here, rule, wanted), *itself):
                 if subject not in named:
@@ -216,5 +227,6 @@ def _named(view: View, node: int, rule: Rule, wanted: int) -> list[int]:
     either = ({wanted} if wanted & RELATION_MASK else {wanted, wanted | WILDCARD}) & rule.assignable
     if not either:
         return []
-    plain = view.usersets(node) if wanted & RELATION_MASK else view.objects(node)
-    return [subject for subject in (*plain, *view.conditional(node)) if kind_of(subject) in either]
+    usersets = bool(wanted & RELATION_MASK)
+    plain = view.usersets(node) if usersets else view.objects(node)
+    return [subject for subject in (*plain, *view.conditional(node, usersets=usersets)) if kind_of(subject) in either]

@@ -180,15 +180,13 @@ def leads(
             for userset in tuples.usersets(node):
                 if kind_of(userset) in step.kinds:
                     yield userset, None
-            for userset, condition in admitted(tuples, step, node):
-                if is_userset(userset):
-                    yield userset, condition
+            yield from admitted(tuples, step, node, usersets=True)
         case Same(kind):
             yield node & ~RELATION_MASK | kind & RELATION_MASK, None
         case Parents(tupleset, relation, kinds):
             own = node & ~RELATION_MASK | tupleset
             parents = ((parent, None) for parent in tuples.objects(own) if kind_of(parent) in kinds)
-            for parent, condition in (*parents, *admitted(tuples, step, own)):
+            for parent, condition in (*parents, *admitted(tuples, step, own, usersets=False)):
                 if kind_of(parent) | relation in plan.rules:
                     yield parent | relation, condition
 
@@ -201,15 +199,17 @@ def named(
         if tuples.has(node, subject) and kind_of(subject) in step.kinds:
             yield subject, None
         elif step.under:
-            condition = tuples.conditional(node).get(subject)
+            condition = tuples.conditional(node, usersets=is_userset(subject)).get(subject)
             if condition and (kind_of(subject), condition.name) in step.under:
                 yield subject, condition
 
 
-def admitted(tuples: Tuples, step: Assigned | Parents, node: int) -> Iterator[tuple[int, RelationshipCondition]]:
-    """The subjects of the node's conditional tuples, as far as the model lets them be under that condition."""
+def admitted(
+    tuples: Tuples, step: Assigned | Parents, node: int, *, usersets: bool
+) -> Iterator[tuple[int, RelationshipCondition]]:
+    """The subjects of the node's conditional tuples, of either kind, as far as the model lets them be under that condition."""
     if step.under:
-        for subject, condition in tuples.conditional(node).items():
+        for subject, condition in tuples.conditional(node, usersets=usersets).items():
             if (kind_of(subject), condition.name) in step.under:
                 yield subject, condition
 

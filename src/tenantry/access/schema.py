@@ -156,11 +156,12 @@ _INSERT = (
     "SELECT :org, :store, g.type, g.id, g.relation, g.subject, g.condition, g.context, :at FROM ({given}) AS g WHERE true"
 )
 _SAME = "t.org = :org AND t.store = :store AND t.type = g.type AND t.id = g.id AND t.relation = g.relation AND t.subject = g.subject"
+_FOUND = "SELECT t.type, t.id, t.relation, t.subject, t.condition, t.context, t.made_at"
 _THERE = {
-    "sqlite": f"({_GIVEN['sqlite']}) AS g CROSS JOIN access_tuples t ON {_SAME}",  # a join that SQLite takes in this order
-    "postgres": f"({_GIVEN['postgres']}) AS g JOIN access_tuples t ON {_SAME}",
+    "sqlite": f"({_GIVEN['sqlite']}) AS g CROSS JOIN access_tuples t ON {_SAME}",
+    "postgres": f"({_GIVEN['postgres']}) AS g CROSS JOIN LATERAL (SELECT t.*, t.ctid FROM access_tuples t WHERE {_SAME} LIMIT 1) AS t",  # noqa: S608
 }
-"""Those of the given rows that are there, each found by its key."""
+"""Those of the given rows that are there. Said so that each is looked up by its key: left alone, both databases read the whole store."""
 
 
 def _given(text: str) -> Dialects:
@@ -187,7 +188,7 @@ DELETE_TUPLES = Statement(
         sqlite=f"DELETE FROM access_tuples WHERE rowid IN (SELECT t.rowid FROM {_THERE['sqlite']}) AND org = :org AND :count > 0",  # noqa: S608
         postgres=f"""
 BEGIN
-  DELETE FROM access_tuples t USING ({_GIVEN["postgres"]}) AS g WHERE {_SAME};
+  DELETE FROM access_tuples WHERE org = :org AND ctid = ANY (ARRAY(SELECT t.ctid FROM {_THERE["postgres"]}));
   GET DIAGNOSTICS made = ROW_COUNT;
   IF step >= 0 AND made <> :count THEN PERFORM tenantry_guard(0, step); END IF;
 END""",  # noqa: S608
@@ -294,11 +295,10 @@ TUPLES_OF_SUBJECT = Read(
     f"{_TUPLE} AND subject = :subject AND type = :type AND (:relation = '' OR relation = :relation) {_PAGE}",
     {"store": str, "type": str, "relation": str, "subject": str, **_AFTER},
 )
-_WHOLE = "SELECT t.type, t.id, t.relation, t.subject, t.condition, t.context, t.made_at FROM"
 TUPLES_AMONG = Read(
     "access_tuples_among",
     TupleRow,
-    Dialects(**{dialect: f"{_WHOLE} {there}" for dialect, there in _THERE.items()}),
+    Dialects(**{dialect: f"{_FOUND} FROM {there}" for dialect, there in _THERE.items()}),
     {"store": str, "rows": str},
 )
 """Those that are there."""
@@ -326,11 +326,12 @@ ASSERTIONS_OF = Read(
 DECISIONS_OF = Read(
     "access_decisions_of",
     DecisionRow,
-    f"SELECT {', '.join(_DECISION)} FROM access_decisions WHERE org = :org AND (:before = '' OR id < :before) "  # noqa: S608
+    f"SELECT {', '.join(_DECISION)} FROM access_decisions WHERE org = :org AND id >= :first AND id < :before "  # noqa: S608
     "AND at >= :since AND at < :until AND (:store = '' OR store = :store) AND (:subject = '' OR subject = :subject) "
     "AND (:object = '' OR object = :object) AND (:relation = '' OR relation = :relation) "
     "AND (:allowed < 0 OR allowed = :allowed) ORDER BY id DESC LIMIT :most",
     {
+        "first": str,
         "before": str,
         "since": int,
         "until": int,

@@ -30,9 +30,9 @@ class TupleSource(Protocol):
 class Standing(Protocol):
     """Whether principals are active. Asked before any graph is walked."""
 
-    async def active(self, org: str, principal: str) -> bool:
+    async def active(self, org: str, principal: str, *, at_least: int = 0) -> bool:
         """Whether the `principal` (`user_…`, `agent_…`, `service_…`, `mcp_…`, `job_…`) of the organization may act at all now.
 
-        False as well for one that is unknown here.
+        Never from before the revision `at_least`. False as well for one that is unknown here.
         """
         ...

@@ -6,13 +6,15 @@
 | the socket beside the database, which only the server's own user can open | the console, an owner of the platform |
 | either of these, with the name of an entry | an operator inside the organization that was entered |
 
-A platform's service asks about a store of any organization that has one in the platform's applications: the store's door leads there.
+A platform's service may be given a role on an application of the platform: it then asks in the store that any organization has there,
+which it names by `Tenantry-Organization`.
 """
 
 import msgspec
 
 from tenantry.access.ceiling import Ceiling
 from tenantry.access.decisions import Asking, Decisions
+from tenantry.access.stores import StoreNotFound, store_of
 from tenantry.access.system import SYSTEM_STORE
 from tenantry.access.tuples import TupleKey
 from tenantry.app.edge import Admitted, Asked
@@ -35,6 +37,9 @@ from tenantry.web.refusals import Unauthenticated
 
 ENTRY = "Tenantry-Entry"
 """The header that names an operator's entry: `org_…/entry_…`."""
+
+ORGANIZATION = "Tenantry-Organization"
+"""The header by which a platform's service says whose store it asks about."""
 
 CONSOLE = Principal(id="console", org=PLATFORM, lineage=None)
 """Whoever holds the socket beside the database."""
@@ -65,10 +70,11 @@ class InsufficientScope(Denied):
     sentence = "The access token's scope does not hold this permission."
 
 
-class Replayed(InvalidProof):
-    """The proof has been used."""
+class ProofRefused(Unauthenticated):
+    """The DPoP proof is missing, proves nothing here, or has been used (RFC 9449, 7.1)."""
 
-    sentence = "This DPoP proof has been used; make one for each request."
+    code = "invalid_dpop_proof"
+    sentence = "The DPoP proof is not valid for this request; make one for each."
 
 
 class _Known(msgspec.Struct, frozen=True, eq=False):
@@ -96,7 +102,7 @@ class Callers:
         """Whoever calls, once it has proved itself and the engine has said yes.
 
         Raises:
-            Unauthenticated, BadToken, InvalidProof, Ended: nobody proved anything, or it does not hold any more.
+            Unauthenticated, BadToken, ProofRefused, Ended: nobody proved anything, or it does not hold any more.
             Forbidden, InsufficientScope: the engine, or the token's scope, says no.
             NotFound: the path or an entry names what is not there.
             Stale: this node cannot say now.
@@ -106,7 +112,10 @@ class Callers:
         permission = asked.route.permission
         if known.verified is not None and known.verified.scope and permission.name not in known.verified.scope:
             raise InsufficientScope
-        await self._allow(asked, admitted, permission)
+        if admitted.caller.org == admitted.within.org:
+            await self._allow(admitted, permission, _object(asked, permission, admitted.within.org))
+        else:
+            await self._allow_provider(asked, admitted, permission)
         return admitted
 
     async def _known(self, asked: Asked) -> _Known:
@@ -123,7 +132,7 @@ class Callers:
         verified = await self._tokens.verify(token, audience=self._issuer, sender=sender)
         if proof is not None:
             async with self._journal.begin(scopes.of_principal(verified.principal), SYSTEM) as w:
-                once(w, proof.once, Replayed)
+                once(w, proof.once, ProofRefused)
         for one in verified.principal.chain():
             if not await self._standing.active(verified.principal.org, one):
                 raise Unauthenticated("This principal is not active.")
@@ -133,15 +142,21 @@ class Callers:
         """The key that the request proves (RFC 9449, 7)."""
         proof = asked.headers.get("dpop", "")
         if not proof:
-            raise InvalidProof("A token that is bound to a key comes with a DPoP proof.")
+            raise ProofRefused("A token that is bound to a key comes with a DPoP proof.")
         url, now_ms = self._issuer + asked.path, self._node.clock.now_ms()
-        return prove(proof, method=asked.method, url=url, now_ms=now_ms, access_token=token)
+        try:
+            return prove(proof, method=asked.method, url=url, now_ms=now_ms, access_token=token)
+        except InvalidProof as error:
+            raise ProofRefused(error.message, hint=error.hint) from error
 
     async def _within(self, asked: Asked, caller: Principal) -> Admitted:
         """The organization that the call is about, and who acts in it."""
         entry = asked.headers.get(ENTRY.lower(), "")
         if entry:
             return await self._entered(entry, caller)
+        named = asked.headers.get(ORGANIZATION.lower(), "")
+        if named and asked.route.permission.on == "store" and caller.org == PLATFORM:
+            return Admitted(caller, scopes.of_provider(caller, parse("org", named)))
         return Admitted(caller, scopes.of_principal(caller))
 
     async def _entered(self, named: str, operator: Principal) -> Admitted:
@@ -158,9 +173,17 @@ class Callers:
         inside = Principal(id=entry_id, org=org, lineage=lineage, acts_for=(operator.id,))
         return Admitted(inside, scope)
 
-    async def _allow(self, asked: Asked, admitted: Admitted, permission: Permission) -> None:
+    async def _allow_provider(self, asked: Asked, admitted: Admitted, permission: Permission) -> None:
+        """The platform's service has the permission on the platform's application in which this store of the organization is."""
+        reads, named = self._journal.reads(admitted.within), _object(asked, permission, admitted.within.org)
+        store = await store_of(reads, named.removeprefix("store:"))
+        if store.owner != PLATFORM or store.id == SYSTEM_STORE:
+            raise StoreNotFound
+        own = Admitted(admitted.caller, scopes.of_platform())
+        await self._allow(own, permission, f"application:{store.application}")
+
+    async def _allow(self, admitted: Admitted, permission: Permission, object_: str) -> None:
         caller, scope = admitted.caller, admitted.within
-        object_ = _object(asked, permission, scope.org)
         subject, contextual = _subject(caller)
         key = TupleKey(subject, permission.name, object_)
         if not await self._within_ceiling(caller, permission, object_):

@@ -11,7 +11,6 @@ from tenantry.sessions.kinds import OWN, Credential, Kinds
 NOT_YET = frozenset({"connection", "directory", "portal_session", "family", "approval"})
 """Kinds of the tree whose rooms do not stand yet, so that nothing can be of them."""
 
-_FOREVER = 2**62
 _PRINCIPALS = ("user_", "agent_", "service_", "mcp_", "job_")
 
 
@@ -27,7 +26,12 @@ class _Recorded:
         rows = await reads.all(BELOW[self.name], parents=list(parents), after=after, at=at_ms, most=PAGE_ROWS)
         return [
             Credential(
-                self.name, row.id, (reads.org, row.id), await self._rev(reads.org, row.principal_id), row.ends_at_ms
+                self.name,
+                row.id,
+                (reads.org, row.id),
+                0,
+                row.ends_at_ms,
+                usable=await self._usable(reads.org, row.principal_id),
             )
             for row in rows
         ]
@@ -36,9 +40,8 @@ class _Recorded:
         """See `CredentialKind`."""
         return bool(await reads.all(THERE[self.name], id=branch))
 
-    async def _rev(self, org: str, principal: str) -> int:
-        usable = not principal.startswith(_PRINCIPALS) or await self._standing.active(org, principal)
-        return _FOREVER if usable else 0
+    async def _usable(self, org: str, principal: str) -> bool:
+        return not principal.startswith(_PRINCIPALS) or await self._standing.active(org, principal)
 
 
 def credential_kinds(standing: Standings) -> Kinds:

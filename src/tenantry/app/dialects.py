@@ -139,7 +139,9 @@ def _headers(error: TenantryError, face: Face, dialect: Dialect) -> dict[str, st
     if isinstance(error, NotAllowed):
         return {"Allow": ", ".join(error.allowed)}
     if face.status == 401:
-        why = ', error="invalid_token"' if isinstance(error, Ended) else ""  # RFC 6750, 3.1
+        if error.code == "invalid_dpop_proof":
+            return {"WWW-Authenticate": 'DPoP realm="tenantry", error="invalid_dpop_proof"'}  # RFC 9449, 7.1
+        why = ', error="invalid_token"' if error.code in ("invalid_token", "ended") else ""  # RFC 6750, 3.1
         scheme = 'Basic realm="tenantry"' if dialect is Dialect.OAUTH else f'Bearer realm="tenantry"{why}'
         return {"WWW-Authenticate": scheme}
     return {}

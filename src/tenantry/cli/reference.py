@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-import tenantry.access.routes  # noqa: F401 - events are declared beside what they record
+import tenantry.app.rooms  # noqa: F401 - events are declared beside what they record
 from tenantry.app.config import Config
 from tenantry.app.node import ROOMS
 from tenantry.audit.catalogue import catalogue

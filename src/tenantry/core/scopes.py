@@ -61,6 +61,19 @@ def of_entry(operator: Principal, org: str) -> TenantScope:
     return TenantScope(org, _SEAL)
 
 
+def of_provider(service: Principal, org: str) -> TenantScope:
+    """The scope of a platform's principal in an organization that uses one of the platform's applications, for its store there alone.
+
+    The caller has found that store, and asked whether the principal may, on the application.
+
+    Raises:
+        Denied: the principal is not of the platform.
+    """
+    if service.org != PLATFORM:
+        raise Denied("Only the platform serves other organizations.")
+    return TenantScope(org, _SEAL)
+
+
 def of_platform() -> TenantScope:
     """The platform's own organization, for its own records."""
     return TenantScope(PLATFORM, _SEAL)

@@ -12,6 +12,7 @@ import msgspec
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Ended, NotFound, ProofFailed
+from tenantry.core.ids import PLATFORM
 from tenantry.core.principal import Principal
 from tenantry.core.scopes import ClaimScope
 from tenantry.journal import Cuts, Journal, Reads
@@ -125,7 +126,7 @@ class Clients:
         if isinstance(given, BySecret) and identity not in _WITH_SECRETS:
             raise NotFound
         record = await _RECORDS[identity](reads, given.client_id)
-        if record.status != parties.ACTIVE or (await organization.organization(reads)).status != organization.ACTIVE:
+        if record.status != parties.ACTIVE or not await _is_open(reads):
             raise NotFound
         path = tuple(dict.fromkeys((*record.path(), record.id)))
         ends = [key.ends_at_ms, *[await self._end(reads, branch) for branch in path[1:]]]
@@ -160,6 +161,15 @@ class Clients:
         """Refuse an assertion that some node has seen, in a set of its own: it stays seen whatever becomes of the request."""
         async with self._journal.begin(scopes.of_principal(client.principal), client.principal) as w:
             once(w, presented_once, InvalidClient)
+
+
+async def _is_open(reads: Reads) -> bool:
+    """Whether the client's organization may be used. The platform is never suspended, and has no record of itself.
+
+    Raises:
+        NotFound: there is no such organization.
+    """
+    return reads.org == PLATFORM or (await organization.organization(reads)).status == organization.ACTIVE
 
 
 def _named(kid: str, usable: list[PrincipalKey]) -> PrincipalKey:

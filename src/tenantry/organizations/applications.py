@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from tenantry.access import system
 from tenantry.core.errors import Invalid, NotFound
 from tenantry.journal import Event, Reads, Target, WriteSet
 from tenantry.organizations import doors, parties
@@ -160,6 +161,7 @@ def add(w: WriteSet, application_id: str, new: NewApplication, now_ms: int) -> N
     """Register an application."""
     parties.add(w, PartyKind.APPLICATION, application_id, now_ms)
     doors.open_door(w, DoorKind.CLIENT, application_id, application_id)
+    system.relate(w, f"application:{application_id}", "organization", f"organization:{w.org}")
     w.write(
         ADD_APPLICATION,
         id=application_id,
@@ -183,4 +185,5 @@ async def remove(w: WriteSet, reads: Reads, application_id: str) -> None:
     """Remove an application for good: whatever anybody allowed it died."""
     await parties.remove(w, reads, PartyKind.APPLICATION, application_id)
     doors.close_doors(w, application_id)
+    system.unrelate(w, f"application:{application_id}", "organization", f"organization:{w.org}")
     w.write(DELETE_APPLICATION, NotFound, id=application_id)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tenantry.organizations.part import Part
 from tenantry.organizations.parties import PartyKind
 from tenantry.store import Dialects, Read
 
@@ -90,3 +91,5 @@ THERE: Mapping[str, Read[There]] = {
     "key": _there("key", "principal_keys"),
     "entry": _there("entry", "entries"),
 }
+
+PART = Part(tables=(), statements=(), reads=(*BELOW.values(), *THERE.values()), ddl="")

@@ -27,13 +27,15 @@ class Job(msgspec.Struct, frozen=True):
     name: str
     run_id: str
     initiator_id: str | None
+    initiator_blueprint_id: str | None
+    """The blueprint of an agent that asked for it."""
     made_at_ms: int
     ends_at_ms: int
 
     def path(self) -> tuple[str, ...]:
         """The branches that its credentials descend from."""
-        initiator = (self.initiator_id,) if self.initiator_id else ()
-        return (self.org, *initiator, self.run_id)
+        above = (self.initiator_blueprint_id, self.initiator_id)
+        return (self.org, *(one for one in above if one is not None), self.run_id)
 
 
 ADD_JOB = Statement(
@@ -43,8 +45,8 @@ ADD_JOB = Statement(
     {"id": str, "name": str, "run_id": str, "initiator_id": str},
 )
 _FROM = (
-    "SELECT j.org, j.id, p.status, j.name, j.run_id, j.initiator_id, p.made_at, p.ends_at FROM jobs j "
-    "JOIN parties p ON p.org = j.org AND p.id = j.id WHERE j.org = :org"
+    "SELECT j.org, j.id, p.status, j.name, j.run_id, j.initiator_id, a.blueprint_id, p.made_at, p.ends_at FROM jobs j "
+    "JOIN parties p ON p.org = j.org AND p.id = j.id LEFT JOIN agents a ON a.org = j.org AND a.id = j.initiator_id WHERE j.org = :org"
 )
 JOB = Read("organizations_job", Job, f"{_FROM} AND j.id = :id", {"id": str})
 JOBS_PAGE = Read("organizations_jobs", Job, f"{_FROM} AND j.id > :after ORDER BY j.id LIMIT :most", PAGE_ARGS)

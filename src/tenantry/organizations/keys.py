@@ -1,4 +1,4 @@
-"""The registered keys of services, agents, MCP servers and jobs: public keys, and for services and MCP servers as a last resort a secret.
+"""The registered keys of services, agents, MCP servers and jobs: public keys, and for a service as a last resort a secret.
 
 Of a secret only the SHA-256 is kept. Several may be in use at once, so that a rotation overlaps: the old one ends a while after the new
 one began. Revoking a key cuts its branch: what it obtained is dead. A key is registered once in an organization, so that it speaks for one.
@@ -18,7 +18,7 @@ from tenantry.store import Kind, Read, Statement, Table
 PRINCIPAL_KEYS = Table("principal_keys", Kind.STATE)
 
 WITH_KEYS = (PartyKind.SERVICE, PartyKind.AGENT, PartyKind.MCP_SERVER, PartyKind.JOB)
-WITH_SECRETS = (PartyKind.SERVICE, PartyKind.MCP_SERVER)
+WITH_SECRETS = (PartyKind.SERVICE,)
 KEYS_MAX = 5
 """Keys of one principal that are in use at once."""
 OVERLAP_MAX_MS = 7 * 24 * 3_600_000
@@ -284,5 +284,5 @@ def _add(
         made_at=now_ms,
         ends_at=ends_at_ms,
     )
-    w.write(FEW_KEYS, TooManyKeys, principal_id=principal_id, now=now_ms, most=KEYS_MAX)
+    w.write_settled(FEW_KEYS, TooManyKeys, principal_id=principal_id, now=now_ms, most=KEYS_MAX)
     w.record(KeyRegistered(key_id, principal_id, kind, found_by, ends_at_ms))

@@ -99,7 +99,7 @@ KEEP_ACTIVE_OWNER = Statement(
     "organizations_keep_active_owner",
     TUPLES,
     f"SELECT 1 WHERE EXISTS (SELECT 1 {_OWNERS} AND EXISTS (SELECT 1 FROM parties p "  # noqa: S608
-    "WHERE p.org = t.org AND t.subject = p.kind || ':' || p.id AND p.status = 'active'))",
+    "WHERE p.org = t.org AND t.subject = p.kind || ':' || p.id AND p.status = 'active' AND p.ends_at IS NULL))",
     {"store": str},
 )
 OWNS = Read(
@@ -238,7 +238,7 @@ async def remove(w: WriteSet, reads: Reads, kind: PartyKind, party_id: str) -> N
 
 
 def keep_active_owner(w: WriteSet) -> None:
-    """Refuse what `w` does if the organization has no active owner after it: no one could repair anything (invariant 7)."""
+    """Refuse what `w` does if it leaves the organization no active owner, or only some that expire: nobody could repair anything."""
     # Under the organization's lock: two who remove each other must not both find the other still there.
     w.write_settled(KEEP_ACTIVE_OWNER, LastOwner, store=SYSTEM_STORE)
 

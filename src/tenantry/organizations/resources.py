@@ -203,7 +203,7 @@ async def change(
 
 
 async def remove(w: WriteSet, reads: Reads, resource_id: str) -> None:
-    """Remove a resource for good: tokens for it are dead.
+    """Remove a resource for good: no token for it is made any more. Those that were made are its own to refuse, by their audience.
 
     Raises, when the set is sent:
         Conflict: an MCP server is this resource; remove that.

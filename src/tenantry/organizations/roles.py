@@ -55,9 +55,30 @@ def give(w: WriteSet, role: str, holder_id: str) -> None:
     Raises, when the set is sent:
         NotFound: the organization has no such holder. NotActive.
     """
+    give_on(w, f"organization:{w.org}", role, holder_id)
+
+
+def give_on(w: WriteSet, object_: str, role: str, holder_id: str) -> None:
+    """Give a role on one object of the organization: an application, or a store.
+
+    Not checked here: that it is the organization's.
+
+    Raises: as `give`.
+    """
     kind, form = _holder(holder_id)
     parties.refer_active(w, holder_id, kind)
-    system.give_role(w, f"organization:{w.org}", role, form.format(holder_id))
+    system.give_role(w, object_, role, form.format(holder_id))
+
+
+async def take_on(w: WriteSet, reads: Reads, object_: str, role: str, holder_id: str) -> None:
+    """Take a role on one object.
+
+    Raises:
+        NotFound: it was not given.
+    """
+    if role not in await _held(reads, subject_of(holder_id), object_):
+        raise NotFound
+    system.take_role(w, object_, role, subject_of(holder_id))
 
 
 async def take(w: WriteSet, reads: Reads, role: str, holder_id: str) -> None:
@@ -69,9 +90,7 @@ async def take(w: WriteSet, reads: Reads, role: str, holder_id: str) -> None:
     Raises, when the set is sent:
         LastOwner: the organization would have no active owner.
     """
-    if role not in await _held(reads, subject_of(holder_id)):
-        raise NotFound
-    system.take_role(w, f"organization:{w.org}", role, subject_of(holder_id))
+    await take_on(w, reads, f"organization:{w.org}", role, holder_id)
     if role == OWNER:
         parties.keep_active_owner(w)
 
@@ -83,7 +102,7 @@ def refuse_unless_owner(w: WriteSet, holder_id: str, otherwise: type[TenantryErr
 
 async def take_all(w: WriteSet, reads: Reads, holder_id: str) -> None:
     """Take every role in the organization from whoever is being removed."""
-    for role in await _held(reads, subject_of(holder_id)):
+    for role in await _held(reads, subject_of(holder_id), f"organization:{w.org}"):
         system.take_role(w, f"organization:{w.org}", role, subject_of(holder_id))
 
 
@@ -105,12 +124,13 @@ async def holders(reads: Reads, role: str, after: str, most: int) -> list[str]:
     return [row.subject for row in rows]
 
 
-async def _held(reads: Reads, subject: str) -> set[str]:
+async def _held(reads: Reads, subject: str, object_: str) -> set[str]:
+    type_, _, id_ = object_.partition(":")
     rows = await reads.all(
         TUPLES_OF_OBJECT,
         store=SYSTEM_STORE,
-        type="organization",
-        id=reads.org,
+        type=type_,
+        id=id_,
         relation="",
         subject=subject,
         **_FROM_THE_FIRST,

@@ -8,6 +8,7 @@ from tenantry.organizations.routes_applications import application_routes
 from tenantry.organizations.routes_keys import key_routes
 from tenantry.organizations.routes_people import people_routes
 from tenantry.organizations.routes_platform import platform_routes
+from tenantry.organizations.routes_stores import store_routes
 from tenantry.organizations.routes_workloads import workload_routes
 from tenantry.store import Engine
 from tenantry.web import Route
@@ -22,4 +23,5 @@ def routes(ids: IdSource, clock: Clock, engine: Engine, keyring: Keyring) -> tup
         *workload_routes(ids, clock),
         *key_routes(ids, clock),
         *application_routes(ids, clock),
+        *store_routes(ids, clock),
     )

@@ -7,6 +7,7 @@ from tenantry.organizations import (
     accounts,
     agents,
     applications,
+    below,
     blueprints,
     domains,
     doors,
@@ -50,6 +51,7 @@ PARTS = (
     entries.PART,
     standing.PART,
     roles.PART,
+    below.PART,
 )
 
 SCHEMA = Schema(

@@ -13,6 +13,7 @@ from tenantry.core import scopes
 from tenantry.core.clock import Clock
 from tenantry.core.ids import PLATFORM
 from tenantry.journal import Change, Journal
+from tenantry.journal.schema import HEAD
 from tenantry.organizations.part import Part
 from tenantry.organizations.ties import HAS_SPONSOR
 from tenantry.store import Read
@@ -31,15 +32,22 @@ class _Found(msgspec.Struct, frozen=True):
     ends_at_ms: int | None
 
 
+def _agent_stands(party: str) -> str:
+    """True of every party but an agent whose blueprint is not active, or none of whose sponsors is."""
+    return (
+        f"({party}.kind <> 'agent' OR EXISTS (SELECT 1 FROM agents a JOIN parties b ON b.org = a.org AND b.id = a.blueprint_id "  # noqa: S608
+        f"WHERE a.org = {party}.org AND a.id = {party}.id AND b.status = 'active' AND {HAS_SPONSOR}))"
+    )
+
+
 STANDING = Read(
     "organizations_standing",
     _Found,
     "SELECT CAST(CASE WHEN p.status = 'active' "  # noqa: S608
     f"AND (p.org = '{PLATFORM}' OR EXISTS (SELECT 1 FROM organizations o WHERE o.org = p.org AND o.status = 'active')) "
-    "AND (p.kind <> 'agent' OR EXISTS (SELECT 1 FROM agents a JOIN parties b ON b.org = a.org AND b.id = a.blueprint_id "
-    f"WHERE a.org = p.org AND a.id = p.id AND b.status = 'active' AND {HAS_SPONSOR})) "
+    f"AND {_agent_stands('p')} "
     "AND (p.kind <> 'job' OR EXISTS (SELECT 1 FROM jobs j LEFT JOIN parties i ON i.org = j.org AND i.id = j.initiator_id "
-    "WHERE j.org = p.org AND j.id = p.id AND (j.initiator_id IS NULL OR i.status = 'active'))) "
+    f"WHERE j.org = p.org AND j.id = p.id AND (j.initiator_id IS NULL OR (i.status = 'active' AND {_agent_stands('i')})))) "
     "THEN 1 ELSE 0 END AS {int}), p.ends_at FROM parties p WHERE p.org = :org AND p.id = :id",
     {"id": str},
 )
@@ -48,14 +56,14 @@ PART = Part(tables=(), statements=(), reads=(STANDING,), ddl="")
 
 
 class _Organization:
-    """What is known of one organization. `resting` are answers that hang on others of it; `heard` counts its changes."""
+    """What is known of one organization. `resting` are answers that hang on others of it; `rev` is what all of them are not older than."""
 
-    __slots__ = ("heard", "own", "resting")
+    __slots__ = ("own", "resting", "rev")
 
     def __init__(self) -> None:
         self.own: dict[str, _Found] = {}
         self.resting: dict[str, _Found] = {}
-        self.heard = 0
+        self.rev = 0
 
     def of(self, principal: str) -> dict[str, _Found]:
         """Where the answer of a principal is kept."""
@@ -75,11 +83,15 @@ class Standings:
         self._size = 0
         self._kept: OrderedDict[str, _Organization] = OrderedDict()
 
-    async def active(self, org: str, principal: str) -> bool:
-        """Whether a principal, application or resource of the organization may act, or be used, now; not if it is unknown there."""
+    async def active(self, org: str, principal: str, *, at_least: int = 0) -> bool:
+        """Whether a principal, application or resource of the organization may act, or be used, now; not if it is unknown there.
+
+        Never from before the revision `at_least`: what this node has not heard of is read.
+        """
         known = self._kept.setdefault(org, _Organization())
         self._kept.move_to_end(org)
-        found = known.of(principal).get(principal) or await self._read(org, known, principal)
+        found = known.of(principal).get(principal) if known.rev >= at_least else None
+        found = found or await self._read(org, known, principal)
         return bool(found.stands) and (found.ends_at_ms is None or self._clock.now_ms() < found.ends_at_ms)
 
     def apply(self, change: Change) -> None:
@@ -87,7 +99,7 @@ class Standings:
         known = self._kept.get(change.org)
         if known is None:
             return
-        known.heard += 1
+        known.rev = max(known.rev, change.rev)
         before, touched = len(known), change.touched_ids()
         for one in touched:
             known.own.pop(one, None)
@@ -99,14 +111,20 @@ class Standings:
         self._size -= before - len(known)
 
     async def _read(self, org: str, known: _Organization, principal: str) -> _Found:
-        heard = known.heard
-        rows = await self._journal.reads(scopes.of_job(org)).all(STANDING, id=principal)
+        reads = self._journal.reads(scopes.of_job(org))
+        if not known.rev:
+            heads = await reads.all(HEAD)
+            known.rev = known.rev or max(
+                (head.rev for head in heads), default=0
+            )  # nothing was read, so nothing is older
+        rev = known.rev
+        rows = await reads.all(STANDING, id=principal)
         if not rows:
             if not known and self._kept.get(org) is known:
                 del self._kept[org]  # what nobody here knows takes no memory
             return _Found(0, None)
         kept = known.of(principal)
-        if known.heard == heard and principal not in kept and self._kept.get(org) is known:
+        if known.rev == rev and principal not in kept and self._kept.get(org) is known:
             kept[principal] = rows[0]
             self._size += 1
             self._evict()

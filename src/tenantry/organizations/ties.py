@@ -156,7 +156,7 @@ def untie(w: WriteSet, agent_id: str, relation: str, party_id: str) -> None:
     """Untie somebody. `LastSponsor`, when the set is sent: the agent would have none."""
     w.write(UNTIE, NotTied, agent_id=agent_id, relation=relation, party_id=party_id)
     if relation == SPONSOR:
-        w.write(STILL_SPONSORED, LastSponsor, agent_id=agent_id)
+        w.write_settled(STILL_SPONSORED, LastSponsor, agent_id=agent_id)
     w.record(AgentUntied(agent_id, party_id, relation))
 
 

@@ -3,7 +3,7 @@
 A room that keeps a kind of branch says what lies directly below others, and on what path one stands. Nothing here knows their tables.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,7 +21,8 @@ class Credential(msgspec.Struct, frozen=True):
     """Something that can be used, or under which something can be: a session, a run, a key, an agent.
 
     `path` is what it descends from, itself last, and `rev` the revision that was read before it was made: it died with whatever of
-    its path was cut after that.
+    its path was cut after that. A record (a key, an agent) is otherwise: a cut ends what it obtained, and `usable` says whether it can
+    obtain anything again.
     """
 
     kind: str
@@ -29,6 +30,13 @@ class Credential(msgspec.Struct, frozen=True):
     path: tuple[str, ...]
     rev: int
     ends_at_ms: int | None = None
+    usable: bool | None = None
+
+    def lives(self, cuts: Mapping[str, int]) -> bool:
+        """Whether it can be used, after these cuts (the last one of each branch)."""
+        if self.usable is not None:
+            return self.usable
+        return not any(cuts.get(above, 0) > self.rev for above in self.path)
 
 
 class CredentialKind(Protocol):

@@ -37,6 +37,10 @@ _ROWS_BYTES = 512_000
 """How much one statement writes."""
 
 
+USABLE = "What it had obtained is dead. It is active itself and can obtain more: deactivate or revoke it to end that."
+"""Why a record below the branch is not closed."""
+
+
 class Item(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One credential or sink. `at`: since when it is closed; `until`: when it is over at the latest."""
 
@@ -126,10 +130,10 @@ async def prove_gone(reads: Reads, kinds: Kinds, branch: str, now_ms: int) -> Go
     live: list[Credential] = []
     ended = 0
     async for credential in kinds.below(reads, branch, now_ms):
-        if any(cuts.get(above, 0) > credential.rev for above in credential.path):
-            ended += 1
-        else:
+        if credential.lives(cuts):
             live.append(credential)
+        else:
+            ended += 1
     return Gone(branch, reads.org, cuts.get(branch), tuple(live), ended)
 
 
@@ -187,7 +191,9 @@ class Receipts:
         at = iso(cut.at_ms)
         yield Item(kind=_kind(reads.org, cut.branch), id=cut.branch, state="closed", at=at)
         async for credential in self._kinds.below(reads, cut.branch, cut.at_ms):
-            if credential.rev < cut.revision:
+            if credential.usable:
+                yield Item(kind=credential.kind, id=credential.id, state="partial", reason=USABLE)
+            elif credential.rev < cut.revision:
                 yield Item(kind=credential.kind, id=credential.id, state="closed", at=at)
         for sink in self._sinks:
             for item in await sink.told(reads, cut):

@@ -1,5 +1,6 @@
 """How a program proves itself to the server: a token that it was given, or its own key or secret, for which it asks for tokens."""
 
+import asyncio
 import json
 import secrets
 from abc import ABC, abstractmethod
@@ -45,26 +46,31 @@ class _Client(ABC):
         self._scope = scope
         self._token = ""
         self._renew_at = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
 
     async def headers(self, server: Server) -> Mapping[str, str]:
-        """See `Credential`."""
-        now = server.clock.boottime()
-        if now >= self._renew_at:
-            fields = {"grant_type": "client_credentials", "resource": self._resource or server.issuer}
-            if self._scope:
-                fields["scope"] = self._scope
-            answer = await server.form(
-                await server.endpoint("token_endpoint"), fields | self._proof(server), {"Accept": "application/json"}
-            )
-            match answer:
-                case {"access_token": str(token), "token_type": str(kind), "expires_in": int(lives_s)}:
-                    pass
-                case _:
-                    raise Refused("The answer of the token endpoint holds no token.", 200)
-            if kind.lower() != "bearer":
-                raise Refused(f"The token endpoint gave a token of type {kind}.", 200)
-            self._token, self._renew_at = token, now + max(lives_s - RENEW_S, lives_s / 2)
+        """See `Credential`. All who need a token wait for one request, which goes on although one of them gives up."""
+        if server.clock.boottime() >= self._renew_at:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask(server))
+            await asyncio.shield(self._asking)
         return {"Authorization": f"Bearer {self._token}"}
+
+    async def _ask(self, server: Server) -> None:
+        now = server.clock.boottime()
+        fields = {"grant_type": "client_credentials", "resource": self._resource or server.issuer}
+        if self._scope:
+            fields["scope"] = self._scope
+        endpoint = await server.endpoint("token_endpoint")
+        answer = await server.form(endpoint, fields | self._proof(server), {"Accept": "application/json"})
+        match answer:
+            case {"access_token": str(token), "token_type": str(kind), "expires_in": int(lives_s)}:
+                pass
+            case _:
+                raise Refused("The answer of the token endpoint holds no token.", 200)
+        if kind.lower() != "bearer":
+            raise Refused(f"The token endpoint gave a token of type {kind}.", 200)
+        self._token, self._renew_at = token, now + max(lives_s - RENEW_S, lives_s / 2)
 
     @abstractmethod
     def _proof(self, server: Server) -> dict[str, str]:
@@ -86,7 +92,7 @@ class ClientKey(_Client):
 
     def _proof(self, server: Server) -> dict[str, str]:
         now = int(server.clock.now())
-        header = {"alg": "ES256", "kid": self._kid, "typ": "JWT"}
+        header = {"alg": "ES256", "kid": self._kid, "typ": "client-authentication+jwt"}
         claims = {
             "iss": self.client_id,
             "sub": self.client_id,

@@ -29,7 +29,7 @@ REACH_MS = 60_000
 """How far back a ping can ask; beyond it the stream is opened again."""
 
 AGAIN_S = (0.1, 0.3, 1.0, 3.0)
-"""How long to wait before the stream is opened again, after one failure, two, and so on."""
+"""How long to wait before the stream is opened again: after it ended, after one failure, two, and from then on."""
 
 SILENCE_S = 15.0
 """A stream that brings nothing for so long, not even a heartbeat, is dead."""
@@ -113,9 +113,8 @@ class Feed:
                 asked.cancel()
                 reading.cancel()
                 await asyncio.wait({reading, asked})
-            failures = failures + 1 if _failed(reading) else 0
-            if failures:
-                await asyncio.sleep(AGAIN_S[min(failures, len(AGAIN_S)) - 1])
+            failures = min(failures + 1, len(AGAIN_S) - 1) if _failed(reading) else 0
+            await asyncio.sleep(AGAIN_S[failures])
 
     async def _read(self) -> None:
         """One stream, until it ends."""

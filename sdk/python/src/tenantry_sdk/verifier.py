@@ -15,7 +15,16 @@ import httpx2
 
 from tenantry_sdk.clock import Clock, SystemClock
 from tenantry_sdk.dpop import Proofs
-from tenantry_sdk.errors import BadToken, Expired, MissingScope, Stale, Unauthenticated, WrongAudience, WrongSender
+from tenantry_sdk.errors import (
+    BadToken,
+    Ended,
+    Expired,
+    MissingScope,
+    Stale,
+    Unauthenticated,
+    WrongAudience,
+    WrongSender,
+)
 from tenantry_sdk.feed import Feed
 from tenantry_sdk.jose import Compact, NotJose, read, read_object
 from tenantry_sdk.lineage import Lineage, read_lineage
@@ -156,8 +165,10 @@ class Verifier:
         try:
             self.feed.check(verified.organization, verified.lineage)
         except Stale:
-            if not self._introspect or not await self._is_active(token):
+            if not self._introspect:
                 raise
+            if not await self._is_active(token):
+                raise Ended from None
         return verified
 
     async def _is_active(self, token: str) -> bool:

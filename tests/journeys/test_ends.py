@@ -1,0 +1,152 @@
+"""Each way to end access, over HTTP, held against a live credential of each class on every node: what it ends is refused within commit and
+lease, everywhere, after a restart too; everything else lives on.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tenantry.app.config import Config
+from tests.journeys.dwelling import Credential, asked, living
+from tests.stand.assembled import Home, House, assembled, founded
+from tests.stand.databases import postgres_database, sqlite_database
+from tests.stand.nodes import deployed
+
+BOUND_S = 1.0
+USER = ("user", "agent for user")
+SERVICE = ("service by secret", "service by key")
+AGENT = ("agent", "agent for user")
+EVERYBODY = (*USER, *SERVICE, "agent", "mcp server", "job", "user by group", "admin", "entry")
+_numbers = itertools.count(1)
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A way to end access: who asks for it, what, and which credentials are refused from then on."""
+
+    method: str
+    path: str
+    dead: tuple[str, ...]
+    by: str = "admin"
+    body: dict[str, str] | None = msgspec.field(default_factory=lambda: {"reason": "Because."})
+
+
+JOBS = ("job",)
+WAYS = {
+    "organization suspended": Way("POST", "/v1/organizations/{organization_id}/suspend", EVERYBODY, "console"),
+    "organization deleted": Way("POST", "/v1/organizations/{organization_id}/delete", EVERYBODY, "console"),
+    "user deactivated": Way("POST", "/v1/users/{user_id}/deactivate", USER),
+    "user removed": Way("DELETE", "/v1/users/{user_id}", USER, body=None),
+    "user cut": Way("POST", "/v1/branches/{user_id}/cut", USER),
+    "service deactivated": Way("POST", "/v1/services/{service_id}/deactivate", (*SERVICE, *JOBS)),
+    "service removed": Way("DELETE", "/v1/services/{service_id}", (*SERVICE, *JOBS), body=None),
+    "service cut": Way("POST", "/v1/branches/{service_id}/cut", (*SERVICE, *JOBS)),
+    "secret revoked": Way("POST", "/v1/workloads/{service_id}/keys/{secret_key_id}/revoke", ("service by secret",)),
+    "key revoked": Way("POST", "/v1/workloads/{service_id}/keys/{key_id}/revoke", ("service by key",)),
+    "key cut": Way("POST", "/v1/branches/{key_id}/cut", ("service by key",)),
+    "agent deactivated": Way("POST", "/v1/agents/{agent_id}/deactivate", AGENT),
+    "agent removed": Way("DELETE", "/v1/agents/{agent_id}", AGENT, body=None),
+    "agent cut": Way("POST", "/v1/branches/{agent_id}/cut", AGENT),
+    "agent's key revoked": Way("POST", "/v1/agents/{agent_id}/keys/{agent_key_id}/revoke", ("agent",)),
+    "blueprint deactivated": Way("POST", "/v1/blueprints/{blueprint_id}/deactivate", AGENT),
+    "blueprint removed": Way("DELETE", "/v1/blueprints/{blueprint_id}", AGENT, body=None),
+    "mcp server deactivated": Way("POST", "/v1/mcp-servers/{server_id}/deactivate", ("mcp server",)),
+    "mcp server removed": Way("DELETE", "/v1/mcp-servers/{server_id}", ("mcp server",), body=None),
+    "mcp server's key revoked": Way("POST", "/v1/workloads/{server_id}/keys/{server_key_id}/revoke", ("mcp server",)),
+    "job ended": Way("POST", "/v1/jobs/{job_id}/end", JOBS),
+    "job's key revoked": Way("POST", "/v1/workloads/{job_id}/keys/{job_key_id}/revoke", JOBS),
+    "member taken out of its group": Way(
+        "DELETE", "/v1/groups/{readers_id}/members/{colleague_id}", ("user by group",), body=None
+    ),
+    "group removed": Way("DELETE", "/v1/groups/{readers_id}", ("user by group",), body=None),
+    "role taken": Way("DELETE", "/v1/roles/member/holders/{service_id}", SERVICE, body=None),
+    "role of a group taken": Way("DELETE", "/v1/roles/auditor/holders/{readers_id}", ("user by group",), body=None),
+    "operator sent out": Way("POST", "/v1/operator-entries/{entry_id}/veto", ("entry",), body=None),
+    "operator left": Way(
+        "POST", "/v1/organizations/{organization_id}/entries/{entry_id}/end", ("entry",), "console", body=None
+    ),
+    "application deactivated": Way("POST", "/v1/applications/{application_id}/deactivate", ()),
+    "resource deactivated": Way("POST", "/v1/resources/{resource_id}/deactivate", ()),
+}
+
+
+class Neighbourhood(msgspec.Struct, frozen=True, eq=False):
+    """Nodes over one database; the first is told what to end. Acme is made anew by each test, Globex must feel nothing."""
+
+    houses: list[House]
+
+
+@pytest.fixture(scope="module")
+async def houses(
+    dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[list[House]]:
+    """One node over a file; over PostgreSQL two."""
+    folder = tmp_path_factory.mktemp("ends")
+    async with AsyncExitStack() as opened:
+        yield [await opened.enter_async_context(assembled(one)) for one in await configs(dialect, request, folder)]
+
+
+async def configs(dialect: str, request: pytest.FixtureRequest, folder: Path) -> list[Config]:
+    """The configurations of the nodes."""
+    if dialect == "sqlite":
+        return [await deployed(sqlite_database(folder), folder / "state")]
+    database = postgres_database(request.getfixturevalue("cluster"), f"ends_{next(_numbers)}")
+    return [await deployed(database, folder / f"state{number}") for number in range(2)]
+
+
+@pytest.fixture(scope="module")
+async def neighbour(houses: list[House]) -> tuple[Home, dict[str, Credential]]:
+    """An organization beside, and its live credentials."""
+    globex = await founded(houses[0], "globex")
+    return globex, await living(globex)
+
+
+async def answers(house: House, home: Home, credentials: dict[str, Credential]) -> dict[str, int]:
+    """What a node says to each credential of an organization, and to its administrator and an operator inside."""
+    found = {name: (await asked(house, one)).status_code for name, one in credentials.items()}
+    found["admin"] = (await house.client.get("/v1/organization", headers=home.admin)).status_code
+    if house.console is not None:
+        headers = {"Tenantry-Entry": f"{home.org}/{home.have['entry_id']}"}
+        found["entry"] = (await house.console.get("/v1/organization", headers=headers)).status_code
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_is_ended_is_refused_on_every_node_and_nothing_else_is(
+    houses: list[House], neighbour: tuple[Home, dict[str, Credential]], way: str
+) -> None:
+    told, (globex, theirs) = WAYS[way], neighbour
+    acme = await founded(houses[0], "acme")
+    credentials = await living(acme)
+    for house in houses:
+        await _until(house, acme, credentials, ())
+    client = houses[0].console if told.by == "console" else houses[0].client
+    assert client is not None
+    headers = {} if told.by == "console" else acme.admin
+    answer = await client.request(told.method, told.path.format(**acme.have), json=told.body, headers=headers)
+    assert answer.is_success, answer.text
+    since = time.monotonic()
+    for house in houses:
+        await _until(house, acme, credentials, told.dead, since)
+        assert set((await answers(house, globex, theirs)).values()) == {200}
+
+
+async def _until(
+    house: House, home: Home, credentials: dict[str, Credential], dead: tuple[str, ...], since: float | None = None
+) -> None:
+    """Wait until a node refuses exactly these."""
+    since = time.monotonic() if since is None else since
+    while True:
+        began = time.monotonic()
+        found = await answers(house, home, credentials)
+        refused = {name for name, status in found.items() if status != 200}
+        if refused == set(dead) & found.keys():
+            assert {found[name] for name in refused} <= {401, 403, 404, 409}
+            return
+        assert began < since + BOUND_S, found
+        await asyncio.wait({asyncio.ensure_future(house.node.engine.changed(0.02))})
