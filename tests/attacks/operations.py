@@ -95,6 +95,8 @@ def _value(operation: Operation, name: str, have: Mapping[str, str]) -> str:
         return have["visitor_id"]
     if name == "key_id" and "agents" in operation.path:
         return have["agent_key_id"]
+    if name == "role" and not operation.path.startswith("/v1/roles/"):
+        return "checker"
     if operation.name == "veto_operator_entry":
         return have["second_entry_id"]
     if name == "store_id":

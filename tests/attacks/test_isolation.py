@@ -97,7 +97,11 @@ async def test_ten_12_a_cursor_of_another_organization_list_or_filter_is_refused
     theirs, ours = await _cursors(acme), await _cursors(globex)
     assert len(ours) == 4
     for operation in await operations(house):
-        cursors = {"edited": twin(ours["list_stores"][:-8]) + ours["list_stores"][-8:], "another list's": ours["list_stores"], **theirs}
+        cursors = {
+            "edited": twin(ours["list_stores"][:-8]) + ours["list_stores"][-8:],
+            "another list's": ours["list_stores"],
+            **theirs,
+        }
         for said, cursor in cursors.items():
             sent, query = body(operation, globex), None
             if "continuation_token" in operation.query:

@@ -31,8 +31,8 @@ async def test_nothing_is_for_everybody_that_is_not_meant_to_be(house: House) ->
 
 
 async def test_every_operation_refuses_who_proves_nothing_or_something_else(house: House, acme: Home) -> None:
-    before, asked = await acme.ledger.holdings(), 0
     refusals = await _nobodies(house, acme)
+    before, asked = await acme.ledger.holdings(), 0
     for operation in await operations(house):
         if not operation.proves:
             continue

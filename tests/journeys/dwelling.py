@@ -1,10 +1,7 @@
-"""An organization's live credentials, one of each class and way to get one, and where each is asked for: the server's own interface on every node."""
-
-
+"""An organization's live credentials, one of each class and way to get one; each is asked for at the server's own interface."""
 
 import httpx2
 import msgspec
-
 
 from tenantry.sessions.claims import Ask, Confirmation
 from tests.oauth.keys import KeyPair
@@ -81,6 +78,7 @@ async def keyed(home: Home, principal: str) -> tuple[str, Credential]:
 async def living(home: Home) -> dict[str, Credential]:
     """One of each, of whoever the organization has; all may read it. The keys and the user's group are named in `have`."""
     have, house = home.have, home.house
+    await _make_agent(home)
     for holder in ("user_id", "service_id", "agent_id", "server_id", "job_id"):
         await home.made("PUT", f"/v1/roles/member/holders/{have[holder]}")
     secret = await home.made("POST", f"/v1/workloads/{have['service_id']}/secrets", {})
@@ -102,3 +100,14 @@ async def living(home: Home) -> dict[str, Credential]:
     await home.made("PUT", f"/v1/roles/auditor/holders/{group['id']}")
     found["user by group"] = await signed_in(home, other["id"])
     return found
+
+
+async def _make_agent(home: Home) -> None:
+    """An agent whose ceiling holds what the credentials are asked for."""
+    ceiling = {"allow": [{"type": "organization", "relation": "can_read_organization"}]}
+    blueprint = body_of("add_blueprint", home.tenant, home.have) or {}
+    blueprint["declaration"] = {**blueprint["declaration"], "ceiling": ceiling}
+    home.have["blueprint_id"] = (await home.made("POST", "/v1/blueprints", blueprint))["id"]
+    agent = body_of("add_agent", home.tenant, home.have) or {}
+    agent["sponsors"] = [home.owner]
+    home.have["agent_id"] = (await home.made("POST", "/v1/agents", {**agent, "ceiling": ceiling}))["id"]

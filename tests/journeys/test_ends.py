@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from tenantry.app.config import Config
-from tests.journeys.dwelling import Credential, asked, living
+from tests.journeys.dwelling import Credential, asked, delegated, living
+from tests.oauth.keys import KeyPair
 from tests.stand.assembled import Home, House, assembled, founded
 from tests.stand.databases import postgres_database, sqlite_database
 from tests.stand.nodes import deployed
@@ -75,12 +76,6 @@ WAYS = {
 }
 
 
-class Neighbourhood(msgspec.Struct, frozen=True, eq=False):
-    """Nodes over one database; the first is told what to end. Acme is made anew by each test, Globex must feel nothing."""
-
-    houses: list[House]
-
-
 @pytest.fixture(scope="module")
 async def houses(
     dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -88,7 +83,10 @@ async def houses(
     """One node over a file; over PostgreSQL two."""
     folder = tmp_path_factory.mktemp("ends")
     async with AsyncExitStack() as opened:
-        yield [await opened.enter_async_context(assembled(one)) for one in await configs(dialect, request, folder)]
+        found = [await opened.enter_async_context(assembled(one)) for one in await configs(dialect, request, folder)]
+        for other in found[1:]:
+            other.console.headers.update(found[0].console.headers)  # one operator, on every node
+        yield found
 
 
 async def configs(dialect: str, request: pytest.FixtureRequest, folder: Path) -> list[Config]:
@@ -110,9 +108,8 @@ async def answers(house: House, home: Home, credentials: dict[str, Credential]) 
     """What a node says to each credential of an organization, and to its administrator and an operator inside."""
     found = {name: (await asked(house, one)).status_code for name, one in credentials.items()}
     found["admin"] = (await house.client.get("/v1/organization", headers=home.admin)).status_code
-    if house.console is not None:
-        headers = {"Tenantry-Entry": f"{home.org}/{home.have['entry_id']}"}
-        found["entry"] = (await house.console.get("/v1/organization", headers=headers)).status_code
+    headers = {"Tenantry-Entry": f"{home.org}/{home.have['entry_id']}"}
+    found["entry"] = (await house.console.get("/v1/organization", headers=headers)).status_code
     return found
 
 
@@ -126,7 +123,6 @@ async def test_what_is_ended_is_refused_on_every_node_and_nothing_else_is(
     for house in houses:
         await _until(house, acme, credentials, ())
     client = houses[0].console if told.by == "console" else houses[0].client
-    assert client is not None
     headers = {} if told.by == "console" else acme.admin
     answer = await client.request(told.method, told.path.format(**acme.have), json=told.body, headers=headers)
     assert answer.is_success, answer.text
@@ -145,8 +141,18 @@ async def _until(
         began = time.monotonic()
         found = await answers(house, home, credentials)
         refused = {name for name, status in found.items() if status != 200}
-        if refused == set(dead) & found.keys():
+        if refused == set(dead):
             assert {found[name] for name in refused} <= {401, 403, 404, 409}
             return
         assert began < since + BOUND_S, found
         await asyncio.wait({asyncio.ensure_future(house.node.engine.changed(0.02))})
+
+
+async def test_an_agent_that_acts_for_a_user_may_do_what_both_may(
+    houses: list[House], neighbour: tuple[Home, dict[str, Credential]]
+) -> None:
+    globex, theirs = neighbour
+    assert (await asked(houses[0], theirs["agent for user"])).status_code == 200
+    stranger = await globex.made("POST", "/v1/users", {"email": "x@globex.example"})
+    nobody = await delegated(globex, stranger["id"], KeyPair.generate())
+    assert (await asked(houses[0], nobody)).status_code == 403

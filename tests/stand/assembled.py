@@ -14,6 +14,7 @@ from tenantry.app.node import Node
 from tenantry.app.rooms import Rooms, open_rooms
 from tenantry.core import scopes
 from tenantry.core.clock import Clock
+from tenantry.organizations import keys, roles, services
 from tests.oauth.keys import KeyPair, ath
 from tests.organizations.stock import body_of
 from tests.organizations.tenants import Tenant
@@ -36,12 +37,12 @@ MODEL = {
 
 
 class House(msgspec.Struct, frozen=True, eq=False):
-    """A server with every room. `console` is the socket beside the database, which only SQLite has."""
+    """A server with every room. `console` is whoever owns the platform: the socket beside a SQLite file, or a service of the platform's."""
 
     rooms: Rooms
     server: Served
     config: Config
-    console: httpx2.AsyncClient | None
+    console: httpx2.AsyncClient
 
     @property
     def node(self) -> Node:
@@ -97,16 +98,30 @@ async def assembled(config: Config, *, clock: Clock | None = None) -> AsyncItera
         server = await opened.enter_async_context(
             served(rooms.node, config, routes=rooms.routes(), admit=rooms.callers.admit)
         )
-        console = None
-        if config.database.file:
-            console = await opened.enter_async_context(local_client(beside(Path(config.database.file))))
-        yield House(rooms, server, config, console)
+        house = House(rooms, server, config, local_client(beside(Path(config.database.file or "none"))))
+        if not config.database.file:
+            token = await secret_token(house, *await _operator(rooms.node))
+            headers = {"Authorization": f"Bearer {token}"}
+            own = httpx2.AsyncClient(base_url=server.client.base_url, headers=headers, timeout=10)
+            house = msgspec.structs.replace(house, console=own)
+        await opened.enter_async_context(house.console)
+        yield house
+
+
+async def _operator(node: Node) -> tuple[str, str]:
+    """A service that owns the platform, and its secret."""
+    platform = Organization(node, scopes.of_platform())
+    service, now_ms = node.ids.new("service"), node.clock.now_ms()
+    async with platform.begin() as w:
+        services.add(w, service, "operator", now_ms)
+        secret = keys.issue_secret(w, node.ids.new("key"), service, now_ms=now_ms)
+        roles.give(w, roles.OWNER, service)
+    return service, secret.reveal()
 
 
 async def founded(house: House, name: str) -> Home:
     """An organization that the console began and entered, with a service that owns it and one of everything."""
     console = house.console
-    assert console is not None
     begun = await console.post("/v1/organizations", json={"name": name, "owner": {"email": f"o@{name}.example"}})
     org, owner = begun.json()["organization"]["id"], begun.json()["owner_id"]
     entry, second = [

@@ -13,20 +13,20 @@ which it names by `Tenantry-Organization`.
 import msgspec
 
 from tenantry.access.ceiling import Ceiling
-from tenantry.access.decisions import Asking, Decisions
+from tenantry.access.decisions import Asking, At, Decisions
 from tenantry.access.stores import StoreNotFound, store_of
 from tenantry.access.system import SYSTEM_STORE
 from tenantry.access.tuples import TupleKey
 from tenantry.app.edge import Admitted, Asked
 from tenantry.app.node import Node
 from tenantry.core import scopes
-from tenantry.core.errors import Denied
+from tenantry.core.errors import Denied, NotFound
 from tenantry.core.ids import PLATFORM, parse
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Event, Text
 from tenantry.oauth.dpop import InvalidProof, Proof, prove
 from tenantry.oauth.once import once
-from tenantry.organizations import agents, blueprints, entries
+from tenantry.organizations import agents, blueprints, entries, organization
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
 from tenantry.protection.rates import Rates, TooOften
@@ -164,8 +164,10 @@ class Callers:
         org, _, entry_id = named.partition("/")
         scope = scopes.of_entry(operator, parse("org", org))
         parse("entry", entry_id)
-        head = await self._journal.head(scope)
-        await entries.scope_of(self._journal.reads(scope), entry_id, operator, self._node.clock.now_ms())
+        head, reads = await self._journal.head(scope), self._journal.reads(scope)
+        if (await organization.organization(reads)).status != organization.ACTIVE:
+            raise NotFound
+        await entries.scope_of(reads, entry_id, operator, self._node.clock.now_ms())
         own = operator.lineage
         lineage = await self._node.cuts.lineage(
             org, (org, entry_id), head.rev, own.path if own else (), own.rev if own else 0
@@ -183,23 +185,35 @@ class Callers:
         await self._allow(own, permission, f"application:{store.application}")
 
     async def _allow(self, admitted: Admitted, permission: Permission, object_: str) -> None:
-        caller, scope = admitted.caller, admitted.within
-        subject, contextual = _subject(caller)
-        key = TupleKey(subject, permission.name, object_)
-        if not await self._within_ceiling(caller, permission, object_):
-            await self._refuse(admitted, permission, object_, "This agent's ceiling does not hold")
-        decision = await self._decisions.check(
-            scope, SYSTEM_STORE, key, contextual=contextual, asking=Asking(caller.id)
-        )
-        if not decision.allowed:
-            await self._refuse(admitted, permission, object_, "You do not have")
+        """Whoever acts, and each whom it acts for, has the permission."""
+        for party, contextual in _parties(admitted.caller):
+            if not await self._within_ceiling(admitted.caller, party, permission, object_):
+                await self._refuse(admitted, permission, object_, "This agent's ceiling does not hold")
+            key = TupleKey(party, permission.name, object_)
+            if not await self._may(admitted, key, contextual):
+                await self._refuse(admitted, permission, object_, "You do not have")
 
-    async def _within_ceiling(self, caller: Principal, permission: Permission, object_: str) -> bool:
+    async def _may(self, admitted: Admitted, key: TupleKey, contextual: tuple[TupleKey, ...]) -> bool:
+        """What the engine says; a no only at the newest revision, so that whoever made something may use it at once."""
+        scope, asking = admitted.within, Asking(admitted.caller.id)
+        decision = await self._decisions.check(scope, SYSTEM_STORE, key, contextual=contextual, asking=asking)
+        if decision.allowed:
+            return True
+        newest = (await self._journal.head(scope)).rev
+        if decision.revision >= newest:
+            return False
+        at = At(revision=newest)
+        return (
+            await self._decisions.check(scope, SYSTEM_STORE, key, contextual=contextual, asking=asking, at=at)
+        ).allowed
+
+    async def _within_ceiling(self, caller: Principal, party: str, permission: Permission, object_: str) -> bool:
         """Whether the ceiling of an agent, and of its blueprint, hold the permission; whatever is no agent has none."""
-        if not caller.id.startswith("agent_"):
+        kind_of_party, _, party_id = party.partition(":")
+        if kind_of_party != "agent":
             return True
         reads = self._journal.reads(scopes.of_principal(caller))
-        agent = await agents.agent(reads, caller.id)
+        agent = await agents.agent(reads, party_id)
         kind = await blueprints.version(reads, agent.blueprint_id, agent.blueprint_version)
         type_, _, id_ = object_.partition(":")
         ceilings: tuple[Ceiling, ...] = (agent.ceiling, kind.ceiling)
@@ -227,12 +241,14 @@ def _object(asked: Asked, permission: Permission, org: str) -> str:
     return f"{permission.on}:{permission.on}_{named}"
 
 
-def _subject(caller: Principal) -> tuple[str, tuple[TupleKey, ...]]:
-    """The caller as the model names it, with what is true of it although no tuple was written."""
+def _parties(caller: Principal) -> list[tuple[str, tuple[TupleKey, ...]]]:
+    """The caller and those it acts for as the model names them, with what is true of each although no tuple was written."""
     if caller is CONSOLE:
         subject = f"console:{caller.id}"
-        return subject, (TupleKey(subject, "owner", f"organization:{PLATFORM}"),)
-    if caller.id.startswith("entry_"):
+        return [(subject, (TupleKey(subject, "owner", f"organization:{PLATFORM}"),))]
+    if caller.id.startswith(
+        "entry_"
+    ):  # the operator behind it is of the platform, where it was asked whether it may enter
         subject = f"entry:{caller.id}"
-        return subject, (TupleKey(subject, "entrant", f"organization:{caller.org}"),)
-    return subject_of(caller.id), ()
+        return [(subject, (TupleKey(subject, "entrant", f"organization:{caller.org}"),))]
+    return [(subject_of(one), ()) for one in caller.chain()]
