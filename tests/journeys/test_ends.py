@@ -13,10 +13,11 @@ import msgspec
 import pytest
 
 from tenantry.app.config import Config
-from tests.journeys.dwelling import Credential, asked, delegated, living
+from tenantry.core.errors import Ended
 from tests.oauth.keys import KeyPair
 from tests.stand.assembled import Home, House, assembled, founded
 from tests.stand.databases import postgres_database, sqlite_database
+from tests.stand.living import Credential, asked, delegated, living
 from tests.stand.nodes import deployed
 
 BOUND_S = 1.0
@@ -156,3 +157,49 @@ async def test_an_agent_that_acts_for_a_user_may_do_what_both_may(
     stranger = await globex.made("POST", "/v1/users", {"email": "x@globex.example"})
     nobody = await delegated(globex, stranger["id"], KeyPair.generate())
     assert (await asked(houses[0], nobody)).status_code == 403
+
+
+async def test_what_was_ended_is_refused_after_a_restart_and_what_was_not_lives_on(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    ways = (
+        "user cut",
+        "service deactivated",
+        "agent's key revoked",
+        "job ended",
+        "role of a group taken",
+        "operator left",
+    )
+    dead = {name for way in ways for name in WAYS[way].dead}
+    config = (await configs(dialect, request, tmp_path))[0]
+    async with assembled(config) as house:
+        acme = await founded(house, "acme")
+        credentials = await living(acme)
+        for told in map(WAYS.__getitem__, ways):
+            client, headers = (house.console, {}) if told.by == "console" else (house.client, acme.admin)
+            path = told.path.format(**acme.have)
+            assert (await client.request(told.method, path, json=told.body, headers=headers)).is_success
+        await _until(house, acme, credentials, tuple(dead))
+        operator = house.console.headers
+    async with assembled(config) as house:
+        house.console.headers.update(operator)
+        acme = msgspec.structs.replace(acme, house=house)
+        found = await answers(house, acme, credentials)
+        assert {name for name, status in found.items() if status != 200} == dead
+
+
+@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="a token does not descend from the resource that it is for")
+async def test_a_token_for_a_resource_that_was_deactivated_is_refused(houses: list[House]) -> None:
+    house = houses[0]
+    acme = await founded(house, "acme")
+    resource = await acme.made("GET", f"/v1/resources/{acme.have['resource_id']}")
+    form = {"grant_type": "client_credentials", "resource": resource["indicator"], "scope": resource["scopes"][0]}
+    proof = (acme.have["admin_id"], acme.have["admin_secret"])
+    token = (await house.client.post("/oauth/token", data=form, auth=proof)).json()["access_token"]
+    await house.rooms.tokens.verify(token, audience=resource["indicator"])
+    await acme.made("POST", f"/v1/resources/{resource['id']}/deactivate", {})
+    assert (await house.client.post("/oauth/token", data=form, auth=proof)).status_code == 400
+    head = await house.node.journal.head(acme.ledger.scope)
+    await house.node.cuts.lineage(acme.org, (), head.rev)
+    with pytest.raises(Ended):
+        await house.rooms.tokens.verify(token, audience=resource["indicator"])
