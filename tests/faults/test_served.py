@@ -189,6 +189,7 @@ async def test_no_token_that_was_minted_in_a_race_with_the_end_of_its_service_ou
     assert time.monotonic() - ended < 5
 
 
+@pytest.mark.long
 async def test_ops_09_a_server_cut_from_its_database_says_stale_and_after_healing_refuses_what_was_cut(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -204,7 +205,11 @@ async def test_ops_09_a_server_cut_from_its_database_says_stale_and_after_healin
         dead = {"Authorization": f"Bearer {(await signed_in(acme, acme.have['user_id'])).token}"}
 
         async def said(headers: Headers) -> int:
-            return (await house.client.get("/v1/feed/ping?within_ms=1000", headers=headers)).status_code
+            try:
+                path = "/v1/feed/ping?within_ms=1000"
+                return (await house.client.get(path, headers=headers, timeout=1)).status_code
+            except httpx2.TimeoutException:
+                return 0  # it waits for an answer that got lost
 
         async def says(headers: Headers, status: int) -> bool:
             return await said(headers) == status
@@ -216,7 +221,7 @@ async def test_ops_09_a_server_cut_from_its_database_says_stale_and_after_healin
         await until(lambda: says(dead, 503), BOUND_S, "a server that hears nothing says so")
         assert (await house.client.get(PATH, headers=acme.admin)).status_code == 503
         wire.heal()
-        await until(lambda: says(acme.admin, 200), 2, "it answers again")
+        await until(lambda: says(acme.admin, 200), 15, "it answers again")
         assert await said(dead) == 401
         wire.tear()
 
