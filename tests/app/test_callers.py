@@ -105,7 +105,9 @@ async def whole(config: Config) -> AsyncIterator[Whole]:
     """The whole server over a deployment."""
     async with (
         open_rooms(config) as rooms,
-        served(rooms.node, config, routes=rooms.routes(), admit=rooms.callers.admit) as running,
+        served(
+            rooms.node, config, routes=rooms.routes(), admit=rooms.callers.admit, refused=rooms.callers.refused
+        ) as running,
         local_client(beside(Path(config.database.file))) as console,
     ):
         yield Whole(rooms, running, console)
@@ -147,6 +149,18 @@ async def test_an_entry_leads_into_its_own_organization_until_it_ends(server: Wh
     assert (await globex.ask("GET", "/v1/users")).status_code == 200
 
 
+async def test_an_operator_who_may_not_enter_any_more_is_outside_at_once(server: Whole) -> None:
+    acme, backend = await server.found("Acme"), Company(server, PLATFORM, "", {}, "")
+    operator = await backend.service("admin")
+    token = await operator.token()
+    path = f"/v1/organizations/{acme.org}/entries"
+    entry = (await server.client.post(path, headers=token, json={"reason": "a ticket"})).json()["id"]
+    inside = {**token, "Tenantry-Entry": f"{acme.org}/{entry}"}
+    assert (await server.client.get("/v1/users", headers=inside)).status_code == 200
+    assert (await server.console.delete(f"/v1/roles/admin/holders/{operator.id}")).status_code == 204
+    assert (await server.client.get("/v1/users", headers=inside)).status_code == 403
+
+
 async def test_a_service_may_do_what_its_role_says_and_its_organization_remembers_what_it_was_refused(
     server: Whole,
 ) -> None:
@@ -167,6 +181,19 @@ async def test_who_is_refused_again_and_again_does_not_flood_the_log(server: Who
     for _ in range(30):
         assert (await server.client.post("/v1/services", headers=nobody, json={"name": "x"})).status_code == 403
     assert len(await acme.leaves(tag(AccessDenied))) == 10
+
+
+async def test_what_callers_are_refused_is_counted_and_shown_to_their_organization_alone(server: Whole) -> None:
+    acme, globex = await server.found("Acme"), await server.found("Globex")
+    service = await acme.service("auditor")
+    token = await service.token()
+    assert (await server.client.post("/v1/services", headers=token, json={"name": "x"})).status_code == 403
+    assert (await server.client.get(f"/v1/users/{globex.owner}", headers=token)).status_code == 404
+    await server.rooms.signals.flush()
+    shown = (await server.client.get("/v1/signals", headers=token)).json()["items"]
+    assert {(one["kind"], one["subject"]) for one in shown} == {("forbidden", service.id), ("unknown_id", service.id)}
+    theirs = await (await globex.service("auditor")).token()
+    assert (await server.client.get("/v1/signals", headers=theirs)).json()["items"] == []
 
 
 async def test_a_scope_narrows_a_token_and_widens_nothing(server: Whole) -> None:

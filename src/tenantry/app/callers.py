@@ -20,16 +20,19 @@ from tenantry.access.tuples import TupleKey
 from tenantry.app.edge import Admitted, Asked
 from tenantry.app.node import Node
 from tenantry.core import scopes
-from tenantry.core.errors import Denied, NotFound
+from tenantry.core.errors import Denied, NotFound, TenantryError
 from tenantry.core.ids import PLATFORM, parse
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Event, Text
 from tenantry.oauth.dpop import InvalidProof, Proof, prove
 from tenantry.oauth.once import once
 from tenantry.organizations import agents, blueprints, entries, organization
+from tenantry.organizations.permissions import ENTER_ORGANIZATIONS
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
+from tenantry.protection.places import TooManyAtOnce
 from tenantry.protection.rates import Rates, TooOften
+from tenantry.protection.signals import SignalKind, Signals
 from tenantry.sessions.claims import UNBOUND, Confirmation, Verified
 from tenantry.sessions.tokens import AccessTokens
 from tenantry.web import Permission, Rate
@@ -46,6 +49,15 @@ CONSOLE = Principal(id="console", org=PLATFORM, lineage=None)
 
 DENIALS = Rate(burst=10, every_ms=6_000)
 """Refused writes of one caller that its organization's log tells of; the others are the decision log's."""
+
+
+SEEN: tuple[tuple[type[TenantryError], SignalKind], ...] = (
+    (NotFound, SignalKind.UNKNOWN_ID),
+    (Denied, SignalKind.FORBIDDEN),
+    (TooOften, SignalKind.TOO_OFTEN),
+    (TooManyAtOnce, SignalKind.TOO_OFTEN),
+)
+"""What counts as which signal."""
 
 
 class AccessDenied(Event, tag="access.denied", frozen=True):
@@ -88,7 +100,7 @@ class Callers:
     """Admits the callers of one node."""
 
     def __init__(
-        self, node: Node, tokens: AccessTokens, decisions: Decisions, standing: Standings, issuer: str
+        self, node: Node, tokens: AccessTokens, decisions: Decisions, standing: Standings, signals: Signals, issuer: str
     ) -> None:
         self._node = node
         self._journal = node.journal
@@ -96,7 +108,14 @@ class Callers:
         self._decisions = decisions
         self._standing = standing
         self._issuer = issuer
+        self._signals = signals
         self._denials = Rates(node.clock)
+
+    def refused(self, admitted: Admitted, error: TenantryError) -> None:
+        """Count what somebody who was admitted was refused."""
+        kind = next((kind for refusal, kind in SEEN if isinstance(error, refusal)), None)
+        if kind is not None:
+            self._signals.note(admitted.within.org, kind, admitted.caller.id)
 
     async def admit(self, asked: Asked) -> Admitted:
         """Whoever calls, once it has proved itself and the engine has said yes.
@@ -164,13 +183,15 @@ class Callers:
         org, _, entry_id = named.partition("/")
         scope = scopes.of_entry(operator, parse("org", org))
         parse("entry", entry_id)
+        own = Admitted(operator, scopes.of_platform())
+        await self._allow(own, ENTER_ORGANIZATIONS, f"organization:{PLATFORM}")  # also after the entry began
         head, reads = await self._journal.head(scope), self._journal.reads(scope)
         if (await organization.organization(reads)).status != organization.ACTIVE:
             raise NotFound
         await entries.scope_of(reads, entry_id, operator, self._node.clock.now_ms())
-        own = operator.lineage
+        its = operator.lineage
         lineage = await self._node.cuts.lineage(
-            org, (org, entry_id), head.rev, own.path if own else (), own.rev if own else 0
+            org, (org, entry_id), head.rev, its.path if its else (), its.rev if its else 0
         )
         inside = Principal(id=entry_id, org=org, lineage=lineage, acts_for=(operator.id,))
         return Admitted(inside, scope)
@@ -222,6 +243,7 @@ class Callers:
     async def _refuse(self, admitted: Admitted, permission: Permission, object_: str, why: str) -> None:
         """Say no; where something would have changed, the organization's log remembers, up to a rate."""
         caller = admitted.caller
+        self._signals.note(admitted.within.org, SignalKind.FORBIDDEN, caller.id)
         if permission.writes:
             try:
                 self._denials.take(((caller.org, caller.id), DENIALS))

@@ -4,6 +4,7 @@ Only a service may have a secret. Whatever is wrong (no such client, another's k
 """
 
 import hmac
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -66,6 +67,9 @@ _RECORDS: dict[IdentityClass, Callable[[Reads, str], Awaitable[_Record]]] = {
 }
 """The classes that can be clients for themselves. A visiting agent is none: it has no key, and somebody behind it or no token."""
 
+DOORS_KEPT = 50_000
+"""Clients whose organization a node remembers, about 200 bytes each."""
+
 _WITH_SECRETS = (IdentityClass.SERVICE,)
 
 
@@ -81,6 +85,8 @@ class Clients:
         self._clock = clock
         self._tokens = tokens
         self._issuer = issuer
+        # A client never moves to another organization, and one that is gone is not found there.
+        self._doors: OrderedDict[str, str] = OrderedDict()
 
     async def authenticate(self, given: BySecret | ByAssertion) -> Client:
         """Whoever proves itself by what was presented; an assertion counts once.
@@ -105,7 +111,14 @@ class Clients:
         """The organization that is claimed: a secret names it in its text, a client id is a door to it."""
         if isinstance(given, BySecret):
             return scopes.of_claim(given.secret.organization())
-        return scopes.of_claim((await doors.behind(self._engine, DoorKind.CLIENT, given.client_id)).org)
+        org = self._doors.get(given.client_id)
+        if org is None:
+            org = (await doors.behind(self._engine, DoorKind.CLIENT, given.client_id)).org
+            self._doors[given.client_id] = org
+        self._doors.move_to_end(given.client_id)
+        while len(self._doors) > DOORS_KEPT:
+            self._doors.popitem(last=False)
+        return scopes.of_claim(org)
 
     async def _proved(self, given: BySecret | ByAssertion, reads: Reads) -> tuple[PrincipalKey, Once | None]:
         """The registered key or secret, once it is found to be the client's and in force."""

@@ -40,7 +40,7 @@ from tenantry.organizations.wire import (
     Time,
     UserId,
 )
-from tenantry.web import Call, Route, route
+from tenantry.web import Call, Limits, Rate, Route, route
 
 Role = Literal["owner", "admin", "auditor", "member"]
 Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_MAX_CHARACTERS)]
@@ -271,6 +271,10 @@ def _role_routes() -> tuple[Route, ...]:
     return (list_holders, give_role, take_role)
 
 
+INVITING = Limits(rate=Rate(burst=100, every_ms=5_000))
+"""Each is a mail to somebody."""
+
+
 def _invitation_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
     async def invited(call: Call, body: NewInvitation, role: str) -> Invited:
         invitation, now = ids.new("invitation"), clock.now_ms()
@@ -285,12 +289,12 @@ def _invitation_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
         """Invitations to the organization."""
         return query.page(await call.reads.all(invitations.INVITATIONS_PAGE, **query.asked))
 
-    @route("POST", "/v1/invitations", INVITE, status=201)
+    @route("POST", "/v1/invitations", INVITE, status=201, limits=INVITING)
     async def invite(call: Call, body: NewInvitation) -> Invited:
         """Invite somebody, without a role."""
         return await invited(call, body, "")
 
-    @route("POST", "/v1/roles/{role}/invitations", MANAGE_ROLES, status=201)
+    @route("POST", "/v1/roles/{role}/invitations", MANAGE_ROLES, status=201, limits=INVITING)
     async def invite_with_role(call: Call, role: Role, body: NewInvitation) -> Invited:
         """Invite somebody to a role: whoever may give it may do so."""
         return await invited(call, body, role)

@@ -28,7 +28,10 @@ from tenantry.organizations.routes_people import NewUser
 from tenantry.organizations.users import Profile
 from tenantry.organizations.wire import Because, DomainId, EntryId, Name, OrganizationId, Page, Pages, Said
 from tenantry.store import Engine
-from tenantry.web import Call, Route, route
+from tenantry.web import Call, Limits, Rate, Route, route
+
+SELDOM = Limits(rate=Rate(burst=100, every_ms=2_000))
+"""What begins an organization, or tells one that somebody came."""
 
 
 class NewOrganization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +73,7 @@ def _organization_routes(ids: IdSource, clock: Clock, engine: Engine, keyring: K
         _refuse_tenants(call)
         return query.page(await organization.listed(engine, query.after, query.limit + 1))
 
-    @route("POST", "/v1/organizations", CREATE_ORGANIZATIONS, status=201)
+    @route("POST", "/v1/organizations", CREATE_ORGANIZATIONS, status=201, limits=SELDOM)
     async def create_organization(call: Call, body: NewOrganization) -> Begun:
         """Begin an organization with its first owner."""
         org, owner = ids.new("org"), ids.new("user")
@@ -125,7 +128,7 @@ def _organization_routes(ids: IdSource, clock: Clock, engine: Engine, keyring: K
 
 
 def _entry_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
-    @route("POST", "/v1/organizations/{organization_id}/entries", ENTER_ORGANIZATIONS, status=201)
+    @route("POST", "/v1/organizations/{organization_id}/entries", ENTER_ORGANIZATIONS, status=201, limits=SELDOM)
     async def enter_organization(call: Call, organization_id: OrganizationId, body: Entering) -> Entry:
         """Enter an organization, for a reason and at most 30 minutes; it is told so first."""
         await _organization(call, organization_id)
