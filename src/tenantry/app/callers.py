@@ -268,9 +268,7 @@ def _parties(caller: Principal) -> list[tuple[str, tuple[TupleKey, ...]]]:
     if caller is CONSOLE:
         subject = f"console:{caller.id}"
         return [(subject, (TupleKey(subject, "owner", f"organization:{PLATFORM}"),))]
-    if caller.id.startswith(
-        "entry_"
-    ):  # the operator behind it is of the platform, where it was asked whether it may enter
+    if caller.id.startswith("entry_"):  # whether the operator behind it may enter was asked at the platform
         subject = f"entry:{caller.id}"
         return [(subject, (TupleKey(subject, "entrant", f"organization:{caller.org}"),))]
     return [(subject_of(one), ()) for one in caller.chain()]
