@@ -26,7 +26,7 @@ from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Event, Text
 from tenantry.oauth.dpop import InvalidProof, Proof, prove
 from tenantry.oauth.once import once
-from tenantry.organizations import agents, blueprints, entries
+from tenantry.organizations import agents, blueprints, entries, organization
 from tenantry.organizations.permissions import ENTER_ORGANIZATIONS
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
@@ -34,6 +34,7 @@ from tenantry.protection.places import TooManyAtOnce
 from tenantry.protection.rates import Rates, TooOften
 from tenantry.protection.signals import SignalKind, Signals
 from tenantry.sessions.claims import UNBOUND, Confirmation, Verified
+from tenantry.sessions.schema import CUTS_AMONG
 from tenantry.sessions.tokens import AccessTokens
 from tenantry.web import Permission, Rate
 from tenantry.web.refusals import Unauthenticated
@@ -186,7 +187,13 @@ class Callers:
         own = Admitted(operator, scopes.of_platform())
         await self._allow(own, ENTER_ORGANIZATIONS, f"organization:{PLATFORM}")  # also after the entry began
         head = await self._journal.head(scope)
-        await entries.scope_of(self._journal.reads(scope), entry_id, operator, self._node.clock.now_ms())
+        reads = self._journal.reads(scope)
+        await entries.scope_of(reads, entry_id, operator, self._node.clock.now_ms())
+        if await reads.all(
+            CUTS_AMONG, ids=[entry_id]
+        ):  # its lineage is of this moment, so an earlier cut must be asked for
+            raise entries.EntryOver
+        await organization.kept(reads)
         its = operator.lineage
         lineage = await self._node.cuts.lineage(
             org, (org, entry_id), head.rev, its.path if its else (), its.rev if its else 0
@@ -200,6 +207,8 @@ class Callers:
         store = await store_of(reads, named.removeprefix("store:"))
         if store.owner != PLATFORM or store.id == SYSTEM_STORE:
             raise StoreNotFound
+        if (await organization.organization(reads)).status != organization.ACTIVE:
+            raise Forbidden("This organization is not active.")
         own = Admitted(admitted.caller, scopes.of_platform())
         await self._allow(own, permission, f"application:{store.application}")
 
