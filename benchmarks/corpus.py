@@ -66,7 +66,7 @@ class Corpus(msgspec.Struct, frozen=True):
 
     def questions(self, count: int) -> list[Fact]:
         """Questions about documents chosen by lot; one in five asks for a member, the others for members of another branch."""
-        lot = random.Random(self.tuples)  # noqa: S311 - a benchmark's corpus is no secret
+        lot = random.Random(self.tuples)
         asked: list[Fact] = []
         for number in range(count):
             branch, folder, document = lot.randrange(self.branches), lot.randrange(FOLDERS), lot.randrange(DOCUMENTS)

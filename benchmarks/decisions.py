@@ -4,8 +4,8 @@ Both sizes have the same shape, and every answer lies four tuples deep. What is 
 """
 
 from itertools import cycle, islice
-from time import process_time
 from statistics import median
+from time import process_time
 
 import msgspec
 

@@ -7,13 +7,12 @@ the bound, ratio = bound / ours.
 from pathlib import Path
 from statistics import median
 
-from benchmarks.corpus import Corpus
+from benchmarks.corpus import RELATION, Corpus, Fact
 from benchmarks.ground import Ground
 from benchmarks.house import House, Server, furnished, serving
 from benchmarks.http_check import QUESTIONS, batch_body, check_body
 from benchmarks.load import Load, generator
 from benchmarks.measure import Row, Skipped, compared
-from benchmarks.corpus import RELATION, Fact
 
 START_S = 1.0
 IDLE_MB = 150

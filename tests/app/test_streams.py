@@ -6,8 +6,10 @@ import signal
 import pytest
 
 from tenantry.app import edge
+from tenantry.protection import places
 from tests.app.conftest import Caller
 from tests.stand.http import Served
+from tests.stand.organizations import Organization
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
@@ -40,6 +42,24 @@ async def test_an_open_stream_takes_no_place_of_what_is_under_way_and_has_places
         await anext(pieces)
         assert (await server.client.get("/v1/entries", headers=ann.headers)).status_code == 200
         assert (await server.client.get("/v1/ticks", headers=ann.headers)).status_code == 503
+    server.gate.opened.set()
+    async with asyncio.timeout(5):
+        while (await server.client.get("/v1/ticks", headers=ann.headers)).status_code != 200:
+            pass
+
+
+@pytest.mark.parametrize("limit", ["STREAMS_CALLER_MAX", "STREAMS_ORGANIZATION_MAX"])
+async def test_one_that_has_all_its_streams_open_leaves_everybody_else_theirs(
+    server: Served, ann: Caller, globex: Organization, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(places, limit, 1)
+    gus = server.enter("tok-gus", await globex.issue("user_gus"))
+    async with server.client.stream("GET", "/v1/ticks", headers=ann.headers) as answer:
+        await anext(answer.aiter_bytes())
+        refused = await server.client.get("/v1/ticks", headers=ann.headers)
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_at_once")
+        async with server.client.stream("GET", "/v1/ticks", headers=gus) as other:
+            assert other.status_code == 200
     server.gate.opened.set()
     async with asyncio.timeout(5):
         while (await server.client.get("/v1/ticks", headers=ann.headers)).status_code != 200:

@@ -33,6 +33,7 @@ from tenantry.protection.places import TooManyAtOnce
 from tenantry.protection.rates import Rates, TooOften
 from tenantry.protection.signals import SignalKind, Signals
 from tenantry.sessions.claims import UNBOUND, Confirmation, Verified
+from tenantry.sessions.schema import CUTS_AMONG
 from tenantry.sessions.tokens import AccessTokens
 from tenantry.web import Permission, Rate
 from tenantry.web.refusals import Unauthenticated
@@ -189,6 +190,10 @@ class Callers:
         if (await organization.organization(reads)).status != organization.ACTIVE:
             raise NotFound
         await entries.scope_of(reads, entry_id, operator, self._node.clock.now_ms())
+        if await reads.all(
+            CUTS_AMONG, ids=[entry_id]
+        ):  # its lineage is of this moment, so an earlier cut must be asked for
+            raise entries.EntryOver
         its = operator.lineage
         lineage = await self._node.cuts.lineage(
             org, (org, entry_id), head.rev, its.path if its else (), its.rev if its else 0
@@ -217,9 +222,12 @@ class Callers:
 
     async def _allow_provider(self, asked: Asked, admitted: Admitted, permission: Permission, on: str) -> None:
         """The platform's service has the permission on the platform's application in which this store of the organization is."""
-        store = await store_of(self._journal.reads(admitted.within), on.removeprefix("store:"))
+        reads = self._journal.reads(admitted.within)
+        store = await store_of(reads, on.removeprefix("store:"))
         if store.owner != PLATFORM or store.id == SYSTEM_STORE:
             raise StoreNotFound
+        if (await organization.organization(reads)).status != organization.ACTIVE:
+            raise Forbidden("This organization is not active.")
         own = Admitted(admitted.caller, scopes.of_platform())
         await self._allow(asked, own, permission, f"application:{store.application}")
 

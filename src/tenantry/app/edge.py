@@ -7,6 +7,7 @@ before it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Container, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -120,6 +121,9 @@ class _Served(msgspec.Struct):
 
     stream: Stream | None = None
 
+    places: ExitStack = msgspec.field(default_factory=ExitStack)
+    """What its caller takes for as long as the answer is sent."""
+
 
 class Edge:
     """Answers requests by a table. `under_way` counts those being answered."""
@@ -157,6 +161,7 @@ class Edge:
         self._stopping = stopping
         self._rates = Rates(clock)
         self._places = Places()
+        self._open = Places(streams=True)
         self._headers = security_headers(issuer)
         self._streams = 0
         self.under_way = 0
@@ -184,6 +189,7 @@ class Edge:
         except ClientDisconnect:
             served.status, served.code = CLIENT_GONE, "client_gone"
         finally:
+            served.places.close()
             self.under_way -= 1
             self._tell(served, self._clock.boottime() - began)
 
@@ -230,6 +236,8 @@ class Edge:
         assert route is not None
         if route.limits.rate is not None:
             self._rates.take(((route.name, admitted.caller.org, served.caller), route.limits.rate))
+        if route.answer is Stream:
+            served.places.enter_context(self._open.taken(admitted.caller, admitted.within.org))
         if route.limits.urgent:
             return await self._run(request, served, typed, admitted)
         with self._places.taken(admitted.caller, admitted.within.org):

@@ -6,7 +6,8 @@ What a role allows is the engine's to decide, over the shipped model.
 from tenantry.access import system
 from tenantry.access.schema import TUPLES, TUPLES_OF_OBJECT
 from tenantry.access.system import SYSTEM_STORE
-from tenantry.core.errors import NotFound, TenantryError
+from tenantry.core.errors import Denied, NotFound, TenantryError
+from tenantry.core.principal import Principal
 from tenantry.journal import Reads, WriteSet
 from tenantry.organizations import parties
 from tenantry.organizations.part import PAGE_MAX, Part
@@ -23,7 +24,18 @@ IS_OWNER = Statement(
     "AND t.relation = 'owner' AND t.subject = :subject",
     {"store": str, "subject": str},
 )
-PART = Part(tables=(), statements=(IS_OWNER,), reads=(), ddl="")
+_HAS = (
+    "EXISTS (SELECT 1 FROM access_tuples t WHERE t.org = :org AND t.store = :store AND t.type = 'organization' AND t.id = :org "
+    "AND t.subject = "
+)
+MAY_SPEAK_FOR = Statement(
+    "organizations_may_speak_for",
+    TUPLES,
+    f"SELECT 1 WHERE NOT {_HAS}:subject AND t.relation IN ('owner', 'auditor')) OR {_HAS}:caller AND t.relation = 'owner')",
+    {"store": str, "subject": str, "caller": str},
+)
+"""Whether the subject has nothing that an admin has not, or the caller is an owner."""
+PART = Part(tables=(), statements=(IS_OWNER, MAY_SPEAK_FOR), reads=(), ddl="")
 
 _HOLDERS = {
     "user": (PartyKind.USER, "user:{}"),
@@ -34,6 +46,16 @@ _HOLDERS = {
     "job": (PartyKind.JOB, "job:{}"),
 }
 """By the prefix of its id: what a holder is, and how tuples name it."""
+
+_GIVE_ROLES = ("entry", "console")
+"""By the prefix of its id: who may give roles besides owners."""
+
+
+class MoreThanYours(Denied):
+    """Owners alone give roles, so they alone give others the key, or the place, of one who has an owner's or an auditor's."""
+
+    code = "more_than_yours"
+    sentence = "This one has a role that only an owner gives; ask an owner."
 
 
 def subject_of(party_id: str) -> str:
@@ -98,6 +120,17 @@ async def take(w: WriteSet, reads: Reads, role: str, holder_id: str) -> None:
 def refuse_unless_owner(w: WriteSet, holder_id: str, otherwise: type[TenantryError]) -> None:
     """Refuse what `w` does unless this one is an owner of the organization when it is written: owners alone give roles."""
     w.write(IS_OWNER, otherwise, store=SYSTEM_STORE, subject=subject_of(holder_id))
+
+
+def refuse_to_rise(w: WriteSet, caller: Principal, holder_id: str) -> None:
+    """Refuse what `w` does if it lets somebody act as a principal, or a group's member, that is more than an admin; owners may.
+
+    Raises, when the set is sent:
+        MoreThanYours: the holder is an owner or auditor, and the caller is no owner.
+    """
+    if caller.id.partition("_")[0] not in _GIVE_ROLES:
+        subjects = {"subject": subject_of(holder_id), "caller": subject_of(caller.id)}
+        w.write(MAY_SPEAK_FOR, MoreThanYours, store=SYSTEM_STORE, **subjects)
 
 
 async def take_all(w: WriteSet, reads: Reads, holder_id: str) -> None:

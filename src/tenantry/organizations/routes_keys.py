@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from tenantry.core.clock import Clock
 from tenantry.core.ids import IdSource
-from tenantry.organizations import directory, keys
+from tenantry.organizations import directory, keys, roles
 from tenantry.organizations.keys import OVERLAP_MAX_MS, PrincipalKey, PublicJwk
 from tenantry.organizations.permissions import MANAGE_AGENTS, MANAGE_WORKLOADS, READ_AGENTS, READ_WORKLOADS
 from tenantry.organizations.wire import AgentId, Because, KeyId, Page, Pages, Time, WorkloadId
@@ -64,12 +64,14 @@ class _Keys:
     async def register(self, call: Call, principal_id: str, body: NewKey) -> PrincipalKey:
         key = self._ids.new("key")
         async with call.begin() as w:
+            roles.refuse_to_rise(w, call.principal, principal_id)
             keys.register(w, key, principal_id, body.jwk, now_ms=self._clock.now_ms(), ends_at_ms=body.ends_at_ms)
         return await call.reads.one(keys.KEY, principal_id=principal_id, id=key)
 
     async def issue(self, call: Call, principal_id: str, body: NewSecret) -> Issued:
         key = self._ids.new("key")
         async with call.begin() as w:
+            roles.refuse_to_rise(w, call.principal, principal_id)
             secret = keys.issue_secret(w, key, principal_id, now_ms=self._clock.now_ms(), ends_at_ms=body.ends_at_ms)
         return Issued(await call.reads.one(keys.KEY, principal_id=principal_id, id=key), secret.reveal())
 

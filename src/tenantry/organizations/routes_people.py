@@ -236,6 +236,7 @@ def _group_routes(ids: IdSource, clock: Clock) -> tuple[Route, ...]:
     async def add_member(call: Call, group_id: GroupId, member_id: AnyId) -> None:
         """Make a user, agent or service a member of a group."""
         async with call.begin() as w:
+            roles.refuse_to_rise(w, call.principal, group_id)
             groups.add_member(w, group_id, member_id, clock.now_ms())
 
     @route("DELETE", "/v1/groups/{group_id}/members/{member_id}", MANAGE_GROUPS, status=204)

@@ -13,6 +13,12 @@ CALLER_MAX = 128
 ORGANIZATION_MAX = 256
 """Requests about one organization that a node answers at a time: a quarter of what it answers at all."""
 
+STREAMS_CALLER_MAX = 256
+"""Streams of one caller that a node keeps open."""
+
+STREAMS_ORGANIZATION_MAX = 1_024
+"""Streams about one organization that a node keeps open: a quarter of what it keeps at all."""
+
 COME_BACK_MS = 1_000
 
 
@@ -24,9 +30,10 @@ class TooManyAtOnce(Throttled):
 
 
 class Places:
-    """Who takes how many places now. Owned by the event loop."""
+    """Who takes how many places now: of answers under way, or of streams that are open. Owned by the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, streams: bool = False) -> None:
+        self._streams = streams
         self._taken: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
@@ -37,7 +44,8 @@ class Places:
             TooManyAtOnce: one of them has none left.
         """
         one, all_ = (caller.org, caller.id), (organization, "")
-        if self._taken[one] >= CALLER_MAX or self._taken[all_] >= ORGANIZATION_MAX:
+        limits = (STREAMS_CALLER_MAX, STREAMS_ORGANIZATION_MAX) if self._streams else (CALLER_MAX, ORGANIZATION_MAX)
+        if self._taken[one] >= limits[0] or self._taken[all_] >= limits[1]:
             raise TooManyAtOnce(hint="Wait for some of them to be answered.", retry_after_ms=COME_BACK_MS)
         self._taken.update((one, all_))
         try:
