@@ -61,7 +61,6 @@ async def customers(stage: Stage, _: Advance) -> Proved:
     given(await agent.sign_in(world.at))
     thief = Caller(agent.issuer, acme.admin.id, agent.key)
     secret = await acme.admin.ask(world.at, "POST", f"/v1/workloads/{agent.id}/secrets", {})
-    alone = acme.admin
     bare = await agent.bare(
         world.at, "POST", f"/v1/stores/{acme.store}/check", _question(acme.people["Bob"], "can_read")
     )
@@ -69,9 +68,9 @@ async def customers(stage: Stage, _: Advance) -> Proved:
         f"2 organizations: {len(acme.people) + len(world.globex.people)} people, 2 groups, 2 services and 2 agents, all by HTTP",
         [
             _refused("a service that shows another's key", await thief.sign_in(world.at), "invalid_client"),
-            Twin("a secret for an agent, which has keys only", not secret.ok),
-            Twin("the agent's token without its key", bare.status == 401),
-            Twin("a customer's admin that begins an organization", not (await _begin(world, alone)).ok),
+            _refused("a secret for an agent, which has keys only", secret, "not_found"),
+            _refused("the agent's token without its key", bare, "invalid_token"),
+            _refused("a customer's admin that begins an organization", await _begin(world, acme.admin), "not_found"),
         ],
     )
 
@@ -103,7 +102,7 @@ async def decisions(stage: Stage, _: Advance) -> Proved:
     there = world.backend.within(Tenantry_Organization=acme.org)
     path = f"/stores/{acme.store.removeprefix('store_')}/write"
     wrote = await there.ask(world.at, "POST", path, {"writes": {"tuple_keys": [_tuple(gina, "owner")]}})
-    twins.append(Twin("Atlas's backend writes, which may only ask", not wrote.ok))
+    twins.append(_refused("Atlas's backend writes, which may only ask", wrote, "forbidden"))
     return Proved("Alice owns, Bob edits by his group, Dan reads, and comments once he is a reviewer", twins)
 
 
@@ -122,7 +121,7 @@ async def explained(stage: Stage, _: Advance) -> Proved:
             await backend.ask(world.at, "POST", path, body),
             "forbidden",
         ),
-        Twin("Globex asks why", not (await world.globex.admin.ask(world.at, "POST", path, body)).ok),
+        _refused("Globex asks why", await world.globex.admin.ask(world.at, "POST", path, body), "forbidden"),
     ]
     return Proved(drawn(said["explanation"], names), twins)
 
@@ -146,8 +145,8 @@ async def agents(stage: Stage, _: Advance) -> Proved:
         [
             Twin("Alice edits by the agent", not edit["allowed"]),
             Twin("Dan edits by the agent, and neither may", not above["allowed"] and len(above["said"]) > 1),
-            Twin("the agent writes tuples, as a writer beyond its ceiling", not wrote.ok),
-            Twin("the agent asks in Globex's store", not foreign.ok),
+            _refused("the agent writes tuples, as a writer beyond its ceiling", wrote, "forbidden"),
+            _refused("the agent asks in Globex's store", foreign, "forbidden"),
         ],
     )
 
@@ -178,7 +177,7 @@ async def attempts(stage: Stage, _: Advance) -> Proved:
         twins.append(Twin(f"Globex {name} of Acme's", not foreign.ok and same))
     entered = admin.within(Tenantry_Entry=acme.inside.entry)
     twins.append(
-        Twin("Globex enters by the operator's entry", not (await entered.ask(world.at, "GET", "/v1/users")).ok)
+        _refused("Globex enters by the operator's entry", await entered.ask(world.at, "GET", "/v1/users"), "denied")
     )
     return Proved(f"{len(tries)} attempts on Acme, each answered word for word as for an id that never was", twins)
 
@@ -218,7 +217,7 @@ async def ended(stage: Stage, _: Advance) -> Proved:
         f"receipt verified offline: {closed} of {len(receipt.items)} closed",
         [
             *(Twin(f"the leaver at server {n}", said.status == 401) for n, (_, said) in enumerate(found, 1)),
-            Twin("a token for the leaver, anew", not anew.ok),
+            _refused("a token for the leaver, anew", anew, "invalid_client"),
             Twin("a receipt with a word changed", _forged(document, keys)),
         ],
     )
