@@ -105,7 +105,9 @@ async def whole(config: Config) -> AsyncIterator[Whole]:
     """The whole server over a deployment."""
     async with (
         open_rooms(config) as rooms,
-        served(rooms.node, config, routes=rooms.routes(), admit=rooms.callers.admit) as running,
+        served(
+            rooms.node, config, routes=rooms.routes(), admit=rooms.callers.admit, refused=rooms.callers.refused
+        ) as running,
         local_client(beside(Path(config.database.file))) as console,
     ):
         yield Whole(rooms, running, console)
@@ -179,6 +181,19 @@ async def test_who_is_refused_again_and_again_does_not_flood_the_log(server: Who
     for _ in range(30):
         assert (await server.client.post("/v1/services", headers=nobody, json={"name": "x"})).status_code == 403
     assert len(await acme.leaves(tag(AccessDenied))) == 10
+
+
+async def test_what_callers_are_refused_is_counted_and_shown_to_their_organization_alone(server: Whole) -> None:
+    acme, globex = await server.found("Acme"), await server.found("Globex")
+    service = await acme.service("auditor")
+    token = await service.token()
+    assert (await server.client.post("/v1/services", headers=token, json={"name": "x"})).status_code == 403
+    assert (await server.client.get(f"/v1/users/{globex.owner}", headers=token)).status_code == 404
+    await server.rooms.signals.flush()
+    shown = (await server.client.get("/v1/signals", headers=token)).json()["items"]
+    assert {(one["kind"], one["subject"]) for one in shown} == {("forbidden", service.id), ("unknown_id", service.id)}
+    theirs = await (await globex.service("auditor")).token()
+    assert (await server.client.get("/v1/signals", headers=theirs)).json()["items"] == []
 
 
 async def test_a_scope_narrows_a_token_and_widens_nothing(server: Whole) -> None:

@@ -18,7 +18,7 @@ from tenantry.app.node import Node
 from tenantry.app.serving import Ending, serve
 from tenantry.cli.demo import ledger
 from tenantry.core import scopes
-from tenantry.core.errors import Denied
+from tenantry.core.errors import Denied, TenantryError
 from tenantry.core.principal import Principal
 from tenantry.web import Call, Dialect, Limits, Media, Permission, Rate, Raw, Route, Stream, route
 from tenantry.web.refusals import Unauthenticated
@@ -200,7 +200,13 @@ class Served(msgspec.Struct, frozen=True, eq=False):
 
 @asynccontextmanager
 async def served(
-    node: Node, config: Config, *, inside: bool = False, routes: tuple[Route, ...] = (), admit: Admit | None = None
+    node: Node,
+    config: Config,
+    *,
+    inside: bool = False,
+    routes: tuple[Route, ...] = (),
+    admit: Admit | None = None,
+    refused: Callable[[Admitted, TenantryError], None] = lambda *_: None,
 ) -> AsyncIterator[Served]:
     """Serve the node for the block: the ledger to whoever is made known, unless other routes and callers are given."""
     gate, ending, known = Gate(), Ending(), dict[str, Principal]()
@@ -227,6 +233,7 @@ async def served(
             ending,
             routes=routes or ledger_routes(gate),
             admit=admit or admit_known,
+            refused=refused,
             on_listening=names.set_result,
         )
     )

@@ -19,7 +19,7 @@ from tenantry.access.tuples import TupleKey
 from tenantry.app.edge import Admitted, Asked
 from tenantry.app.node import Node
 from tenantry.core import scopes
-from tenantry.core.errors import Denied, NotFound
+from tenantry.core.errors import Denied, NotFound, TenantryError
 from tenantry.core.ids import PLATFORM, is_ulid, parse
 from tenantry.core.principal import SYSTEM, Principal
 from tenantry.journal import Event, Text
@@ -29,7 +29,9 @@ from tenantry.organizations import entries, organization
 from tenantry.organizations.permissions import ENTER_ORGANIZATIONS
 from tenantry.organizations.roles import subject_of
 from tenantry.organizations.standing import Standings
+from tenantry.protection.places import TooManyAtOnce
 from tenantry.protection.rates import Rates, TooOften
+from tenantry.protection.signals import SignalKind, Signals
 from tenantry.sessions.claims import UNBOUND, Confirmation, Verified
 from tenantry.sessions.tokens import AccessTokens
 from tenantry.web import Permission, Rate
@@ -46,6 +48,15 @@ CONSOLE = Principal(id="console", org=PLATFORM, lineage=None)
 
 DENIALS = Rate(burst=10, every_ms=6_000)
 """Refused writes of one caller that its organization's log tells of; the others are the decision log's."""
+
+
+SEEN: tuple[tuple[type[TenantryError], SignalKind], ...] = (
+    (NotFound, SignalKind.UNKNOWN_ID),
+    (Denied, SignalKind.FORBIDDEN),
+    (TooOften, SignalKind.TOO_OFTEN),
+    (TooManyAtOnce, SignalKind.TOO_OFTEN),
+)
+"""What counts as which signal."""
 
 
 class AccessDenied(Event, tag="access.denied", frozen=True):
@@ -88,7 +99,7 @@ class Callers:
     """Admits the callers of one node."""
 
     def __init__(
-        self, node: Node, tokens: AccessTokens, decisions: Decisions, standing: Standings, issuer: str
+        self, node: Node, tokens: AccessTokens, decisions: Decisions, standing: Standings, signals: Signals, issuer: str
     ) -> None:
         self._node = node
         self._journal = node.journal
@@ -96,7 +107,14 @@ class Callers:
         self._decisions = decisions
         self._standing = standing
         self._issuer = issuer
+        self._signals = signals
         self._denials = Rates(node.clock)
+
+    def refused(self, admitted: Admitted, error: TenantryError) -> None:
+        """Count what somebody who was admitted was refused."""
+        kind = next((kind for refusal, kind in SEEN if isinstance(error, refusal)), None)
+        if kind is not None:
+            self._signals.note(admitted.within.org, kind, admitted.caller.id)
 
     async def admit(self, asked: Asked) -> Admitted:
         """Whoever calls, once it has proved itself and the engine has said yes.
@@ -233,6 +251,7 @@ class Callers:
     async def _refuse(self, admitted: Admitted, permission: Permission, object_: str, why: str) -> None:
         """Say no; where something would have changed, the organization's log remembers, up to a rate."""
         caller = admitted.caller
+        self._signals.note(admitted.within.org, SignalKind.FORBIDDEN, caller.id)
         if permission.writes:
             try:
                 self._denials.take(((caller.org, caller.id), DENIALS))

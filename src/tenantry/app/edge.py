@@ -137,10 +137,11 @@ class Edge:
         answered: Callable[[str, str, int, float], None],
         inside: Container[int | None],
         proxies: tuple[Network, ...],
+        refused: Callable[[Admitted, TenantryError], None],
         stopping: asyncio.Event,
     ) -> None:
         """`inside` are the ports of the listeners that are for operators alone, `proxies` whose word on an address is believed;
-        `stopping` ends the streams.
+        `refused` hears what somebody who was admitted was refused; `stopping` ends the streams.
         """
         self._table = table
         self._journal = journal
@@ -152,6 +153,7 @@ class Edge:
         self._answered = answered
         self._inside = inside
         self._proxies = proxies
+        self._refused = refused
         self._stopping = stopping
         self._rates = Rates(clock)
         self._places = Places()
@@ -216,6 +218,16 @@ class Edge:
         )
         admitted = await self._admit(asked)
         served.caller = admitted.caller.id
+        try:
+            return await self._for(admitted, request, served, typed)
+        except TenantryError as error:
+            self._refused(admitted, error)
+            raise
+
+    async def _for(self, admitted: Admitted, request: Request, served: _Served, typed: Mapping[str, Any]) -> Any:
+        """Answer somebody who was admitted, within the limits."""
+        route = served.route
+        assert route is not None
         if route.limits.rate is not None:
             self._rates.take(((route.name, admitted.caller.org, served.caller), route.limits.rate))
         if route.limits.urgent:

@@ -43,10 +43,11 @@ from tenantry.oauth.once import SCHEMA as OAUTH
 from tenantry.oauth.once import Forgetting
 from tenantry.organizations.lifecycle import destroy_again
 from tenantry.organizations.schema import SCHEMA as ORGANIZATIONS
+from tenantry.protection.signals import SCHEMA as PROTECTION
 from tenantry.sessions.schema import SCHEMA as SESSIONS
 from tenantry.store import Engine, Schema, open_store
 
-ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, SESSIONS, OAUTH)
+ROOMS: tuple[Schema, ...] = (JOURNAL, KEYS, AUDIT, ACCESS, ORGANIZATIONS, SESSIONS, PROTECTION, OAUTH)
 """What every deployment keeps in its database, in the order in which it is made."""
 
 

@@ -31,6 +31,8 @@ from tenantry.organizations.ceilings import KeptCeilings
 from tenantry.organizations.membership import Memberships
 from tenantry.organizations.routes import routes as organization_routes
 from tenantry.organizations.standing import Standings
+from tenantry.protection.routes import routes as protection_routes
+from tenantry.protection.signals import Signals
 from tenantry.sessions.feed import Feed
 from tenantry.sessions.kinds import Kinds
 from tenantry.sessions.receipts import Receipts, Verifiers
@@ -54,6 +56,7 @@ class Rooms(msgspec.Struct, frozen=True, eq=False):
     decisions: Decisions
     tokens: AccessTokens
     feed: Feed
+    signals: Signals
     callers: Callers
 
     def routes(self) -> tuple[Route, ...]:
@@ -63,6 +66,7 @@ class Rooms(msgspec.Struct, frozen=True, eq=False):
         rooms = (
             *organization_routes(node.ids, node.clock, node.engine, node.keyring),
             *access_routes(Service(self.decisions, self.models, places, node.ids, node.clock, self.issuer)),
+            *protection_routes(),
             *session_routes(self.kinds, self.receipts, self.feed, node.clock),
         )
         return (*rooms, *self._oauth(sorted({route.permission.name for route in rooms} - {PUBLIC.name})))
@@ -105,12 +109,14 @@ async def open_rooms(
         (rooms,) = made
         rooms.feed.start()
         rooms.log.start()
+        rooms.signals.start()
         try:
             yield rooms
         finally:
             await rooms.graphs.close()
             rooms.decisions.close()
             await rooms.log.close()
+            await rooms.signals.close()
 
 
 class _Told(msgspec.Struct, frozen=True, eq=False):
@@ -143,7 +149,20 @@ def _rooms(node: Node, told: _Told, issuer: str) -> Rooms:
         incarnation=node.incarnation.number,
         issuer=issuer,
     )
-    callers = Callers(node, tokens, decisions, told.standing, issuer)
+    signals = Signals(node.journal, node.clock, node.ids)
+    callers = Callers(node, tokens, decisions, told.standing, signals, issuer)
     return Rooms(
-        node, issuer, told.standing, told.kinds, told.receipts, models, graphs, log, decisions, tokens, feed, callers
+        node,
+        issuer,
+        told.standing,
+        told.kinds,
+        told.receipts,
+        models,
+        graphs,
+        log,
+        decisions,
+        tokens,
+        feed,
+        signals,
+        callers,
     )

@@ -14,7 +14,7 @@ import uvicorn
 from structlog.typing import FilteringBoundLogger
 
 from tenantry.app.config import Config
-from tenantry.app.edge import Admit, Edge, admit_nobody, security_headers
+from tenantry.app.edge import Admit, Admitted, Edge, admit_nobody, security_headers
 from tenantry.app.listening import listening
 from tenantry.app.logs import Libraries, Sink
 from tenantry.app.metrics import Metrics
@@ -22,7 +22,7 @@ from tenantry.app.node import Node
 from tenantry.app.openapi import document
 from tenantry.app.probes import probes
 from tenantry.app.protocol import LimitedProtocol
-from tenantry.core.errors import Unavailable
+from tenantry.core.errors import TenantryError, Unavailable
 from tenantry.protection.sources import networks
 from tenantry.web import Route, Table
 
@@ -77,18 +77,20 @@ async def serve(
     *,
     routes: tuple[Route, ...] = (),
     admit: Admit = admit_nobody,
+    refused: Callable[[Admitted, TenantryError], None] = lambda *_: None,
     on_listening: Callable[[list[str]], None],
 ) -> None:
     """Serve until it is told to end; what is under way has then ended.
 
-    `routes` are the rooms' own; `on_listening` hears the addresses once they can be connected to.
+    `routes` are the rooms' own; `refused` hears what somebody who was admitted was refused; `on_listening` hears the addresses once
+    they can be connected to.
 
     Raises:
         Invalid: it cannot listen where it is told to.
         Unavailable: the node had to end.
     """
     with listening(config) as at, _libraries(log):
-        edge = assemble(node, config, sink, log, ending, routes, admit, at.inside)
+        edge = assemble(node, config, sink, log, ending, routes, admit, refused, at.inside)
         server = _Server(
             uvicorn.Config(
                 edge.application(),
@@ -127,6 +129,7 @@ def assemble(
     ending: Ending,
     routes: tuple[Route, ...],
     admit: Admit,
+    refused: Callable[[Admitted, TenantryError], None],
     inside: Container[int | None],
 ) -> Edge:
     """The edge of a node, with the routes that every server has and those of its rooms."""
@@ -145,6 +148,7 @@ def assemble(
         answered=metrics.answered,
         inside=inside,
         proxies=networks(config.http.proxies),
+        refused=refused,
         stopping=ending.told,
     )
     return edge

@@ -52,6 +52,7 @@ async def _serve(config: Config, *, as_json: bool) -> None:
                     ending,
                     routes=rooms.routes(),
                     admit=rooms.callers.admit,
+                    refused=rooms.callers.refused,
                     on_listening=lambda names: _say(node, config, names, as_json=as_json),
                 )
         log.info("stopped", node=node.id)

@@ -39,6 +39,7 @@ PREFIXES = frozenset(
         "store",
         "model",
         "decision",
+        "signal",
         "node",
         "incarnation",
         "deployment",

@@ -1,6 +1,7 @@
 """The scenes of Atlas: a product, its customers, who may do what, and how access ends. Real servers, asked over HTTP."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,11 @@ async def product(stage: Stage, _: Advance) -> Proved:
     status, done = await world.apply(FILE)
     expect(status == 0, f"the file cannot be applied: {done}")
     world.application = done["applications"]["Atlas"]
-    again, changed = await world.apply(FILE)
-    expect(again == 0 and changed["steps"] == [], f"a second run changes something: {changed}")
     await world.hire()
     misspelled = stage.folder / "misspelled.yaml"
     misspelled.write_text(FILE.read_text().replace("redirect_uris:", "redirect_urls:"))
-    wrong, why = await world.apply(misspelled)
+    (again, changed), (wrong, why) = await asyncio.gather(world.apply(FILE), world.apply(misspelled))
+    expect(again == 0 and changed["steps"] == [], f"a second run changes something: {changed}")
     nobody = await asked(world.at, "GET", "/v1/applications")
     steps = ", ".join(f"{step['kind']} {step['name']}" for step in done["steps"])
     return Proved(
@@ -236,18 +236,19 @@ async def logged(stage: Stage, _: Advance) -> Proved:
         return b"party.deactivated" in (folders[-1] / EVENTS).read_bytes()
 
     await stage.settled("a checkpoint covers the end of the leaver", whole, SEQUENCED_MS)
-    status, report = await ran("audit", "verify", str(folders[-1]))
-    expect(status == 0, f"the log cannot be verified: {report}")
-    file = folders[-1] / EVENTS
-    events = file.read_bytes()
+    events = (folders[-1] / EVENTS).read_bytes()
     for needed in (b"agent.", b"token.issued", world.operator.id.encode()):
         expect(needed in events, f"the log does not tell of {needed.decode()}")
-    file.write_bytes(events.replace(b"party.deactivated", b"party.reactivated"))
-    changed = (await ran("audit", "verify", str(file.parent)))[0]
-    file.write_bytes(events)
+    copy = stage.folder / "atlas-acme-changed"
+    shutil.copytree(folders[-1], copy)
+    (copy / EVENTS).write_bytes(events.replace(b"party.deactivated", b"party.reactivated"))
+    (status, report), (changed, found) = await asyncio.gather(
+        ran("audit", "verify", str(folders[-1])), ran("audit", "verify", str(copy))
+    )
+    expect(status == 0, f"the log cannot be verified: {report}")
     return Proved(
         f"{len(events.splitlines())} events of Acme: who entered, who came, what was given, who left",
-        [Twin("a log in which the leaver was let in again", changed != 0)],
+        [Twin("a log in which the leaver was let in again", changed != 0 and bool(found.get("kind")))],
     )
 
 
