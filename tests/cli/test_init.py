@@ -172,7 +172,10 @@ def test_another_node_joins_with_a_copy_and_needs_no_migrator(
     joined = tenantry("init", "--config", "second.toml")
     assert (joined.status, joined.answer["made"]) == (
         0,
-        [{"what": "state", "name": str(tmp_path / "second")}],
+        [
+            {"what": "state", "name": str(tmp_path / "second")},
+            {"what": "operator's key", "name": str(tmp_path / "second" / "operator.key")},
+        ],
     )
     assert tenantry("doctor", "--config", "second.toml").status == 0
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import msgspec
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from tenantry.core import scopes
@@ -56,7 +57,7 @@ def read_operator_key(state: Path) -> OperatorKey:
     try:
         read = msgspec.json.decode(read_private(state / FILE, "operator's key"), type=_File)
         return OperatorKey(read.client_id, ECKey.import_key(dict(read.jwk)))
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, JoseError, ValueError) as error:
         raise Unsafe(
             f"{state / FILE} holds no operator's key.", hint="Move it away; `tenantry init` makes another."
         ) from error
