@@ -16,6 +16,7 @@ import tenantry_sdk as sdk
 from tenantry.access.language import parse
 from tenantry.access.wire import to_wire
 from tenantry.app.config import Config
+from tenantry.core.ids import PLATFORM
 from tests.app.test_callers import Company, Whole, whole
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -403,3 +404,32 @@ async def test_the_sdk_decides_in_authzens_words(server: Whole) -> None:
     async with sdk.Client(str(server.client.base_url), credential=token) as client:
         with pytest.raises(sdk.Refused):
             await client.decide(("user", "anne"), "viewer", ("document", "1"))
+
+
+async def test_a_platforms_service_asks_in_the_store_of_the_organization_that_it_names(server: Whole) -> None:
+    kind = {"name": "Atlas", "kind": "first_party"}
+    atlas = (await server.console.post("/v1/applications", json=kind)).json()["id"]
+    acme, globex = await server.found("Acme"), await server.found("Globex")
+    stores = {}
+    for company in (acme, globex):
+        made = await company.ask("POST", f"/v1/applications/{atlas}/stores", json={"name": "Atlas"})
+        stores[company.org] = made.json()["id"]
+    service = await Company(server, PLATFORM, "", {}, "").service()
+    path = f"/v1/applications/{atlas}/roles/checker/holders/{service.id}"
+    assert (await server.console.put(path)).status_code == 204
+    token = await service.token()
+
+    async def answer(org: str, **headers: str) -> tuple[int, str]:
+        sent = {**token, "Tenantry-Organization": org, **{name.replace("_", "-"): v for name, v in headers.items()}}
+        body = question("user:anne", "viewer", "document:1")
+        got = await server.client.post("/access/v1/evaluation", headers=sent, json=body)
+        return got.status_code, got.json()
+
+    admitted = await answer(acme.org)
+    assert (admitted[0], "No authorization models" in admitted[1]) == (400, True)
+    assert await answer(acme.org, Tenantry_Store=stores[acme.org]) == admitted
+    assert (await answer(acme.org, Tenantry_Store=stores[globex.org]))[0] == 404
+    private = await make_store(acme, DOCUMENTS, [])
+    assert (await answer(acme.org, Tenantry_Store=private))[0] == 404
+    unnamed = await answer(acme.org)
+    assert (unnamed[0], "Tenantry-Store" in unnamed[1]) == (400, True)

@@ -3,13 +3,17 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 
 from tenantry.app.config import Config
 from tenantry.core import scopes
+from tenantry.oauth.assertion import TYPE
+from tenantry.oauth.dpop import digest_of
 from tests.app.test_authzen import Asker, asker
 from tests.app.test_callers import Company, Whole, whole
+from tests.oauth.keys import KeyPair
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
@@ -144,3 +148,61 @@ async def let_in(company: Company) -> str:
     made = await company.ask("POST", "/v1/visiting-agents", json=body)
     assert made.status_code == 201, made.text
     return made.json()["id"]
+
+
+async def test_an_agent_is_let_in_at_a_route_within_its_ceilings_and_only_a_denial_is_noted(server: Whole) -> None:
+    there = await asker(server, MODEL, ["document:1#viewer@user:anne"])
+    checks = {"allow": [{"type": "store", "relation": "can_check"}]}
+    let_in, kept_out = await agent(there.company, checks), await agent(there.company, VIEW)
+    for made in (let_in, kept_out):
+        role = f"/v1/stores/store_{there.store}/roles/checker/holders/{made.id}"
+        assert (await there.company.ask("PUT", role)).status_code == 204
+    allowed, refused = [await (await bearer(there.company, one.id)).asks(there.store) for one in (let_in, kept_out)]
+    assert (allowed.status_code, allowed.json()["allowed"]) == (200, True)
+    assert (refused.status_code, "ceiling" in refused.json()["message"]) == (403, True)
+    await server.rooms.log.flush()
+    auditor = await (await there.company.service("auditor")).token()
+    decided = (await server.client.get("/v1/decisions", headers=auditor)).json()["items"]
+    noted = [(one["caller"], one["relation"], one["allowed"], one["request"]) for one in decided]
+    assert noted == [
+        (kept_out.id, "can_check", False, refused.headers["X-Request-Id"]),
+        (let_in.id, "viewer", True, allowed.headers["X-Request-Id"]),
+    ]
+    assert decided[0]["because"] == f"the ceiling of {kept_out.id}"
+
+
+class Bearer(msgspec.Struct, frozen=True, eq=False):
+    """An agent with its token and the key that it is bound to."""
+
+    company: Company
+    pair: KeyPair
+    token: str
+
+    async def asks(self, store: str) -> httpx2.Response:
+        """Whether Anne may view document 1, asked by the agent."""
+        whole_, path = self.company.whole, f"/stores/{store}/check"
+        url, now_ms = f"{whole_.rooms.issuer}{path}", whole_.rooms.node.clock.now_ms()
+        proof = self.pair.proof(now_ms, htu=url, ath=digest_of(self.token))
+        body = {"tuple_key": {"user": "user:anne", "relation": "viewer", "object": "document:1"}}
+        headers = {"Authorization": f"DPoP {self.token}", "DPoP": proof}
+        return await whole_.client.post(path, headers=headers, json=body)
+
+
+async def bearer(company: Company, agent_id: str) -> Bearer:
+    """The agent as it calls the server's own interface."""
+    pair, server = KeyPair.generate(), company.whole
+    jwk = {name: pair.public[name] for name in ("kty", "crv", "x", "y")}
+    added = await company.ask("POST", f"/v1/agents/{agent_id}/keys", json={"jwk": jwk})
+    assert added.status_code == 201, added.text
+    nonce = ""
+    while True:
+        now_ms = server.rooms.node.clock.now_ms()
+        assertion = pair.assertion(agent_id, added.json()["id"], now_ms)
+        proof = {"client_assertion_type": TYPE, "client_assertion": assertion}
+        form = {"grant_type": "client_credentials", "resource": server.rooms.issuer, **proof}
+        headers = {"DPoP": pair.proof(now_ms, nonce=nonce or None)}
+        answer = await server.client.post("/oauth/token", data=form, headers=headers)
+        if nonce:
+            assert answer.status_code == 200, answer.text
+            return Bearer(company, pair, answer.json()["access_token"])
+        nonce = answer.headers["DPoP-Nonce"]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tenantry import web
 from tenantry.app.openapi import document
 from tests.stand.http import Gate, Served, ledger_routes
 
@@ -49,6 +50,17 @@ def test_a_parameter_is_described_by_its_type(dialect: str) -> None:
     limit, account = paths["/v1/entries"]["get"]["parameters"]
     assert (limit["required"], limit["schema"]["maximum"]) == (False, 100)
     assert account["schema"]["type"] == "array"
+
+
+def test_a_header_that_names_what_is_asked_about_is_described(dialect: str) -> None:
+    @web.route("GET", "/things", web.Permission("can_see", writes=False, on="thing", header="Tenantry-Thing"))
+    async def things(call: web.Call) -> list[str]:
+        """All."""
+        del call
+        return []
+
+    (header,) = document([things], "https://id.example.com")["paths"]["/things"]["get"]["parameters"]
+    assert (header["name"], header["in"], header["required"]) == ("Tenantry-Thing", "header", False)
 
 
 def references(node: object) -> list[str]:

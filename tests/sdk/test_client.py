@@ -82,6 +82,7 @@ async def test_a_decision_is_asked_as_authzen_does(answers: Answers) -> None:
         "action": {"name": "edit"},
         "resource": {"type": "doc", "id": "1"},
     }
+    assert answers.asked[0].headers["Tenantry-Store"] == STORE
 
 
 async def test_what_is_required_and_not_held_is_denied(answers: Answers) -> None:

@@ -103,6 +103,12 @@ def test_what_is_not_declared_whole_is_refused(
         Table([declared(method, path, permission, run, **given)])
 
 
+def test_where_the_path_is_not_ours_a_header_names_what_the_permission_is_asked_on() -> None:
+    named = Permission("can_see", writes=False, on="thing", header="Tenantry-Thing")
+    (asked,) = Table([declared("GET", "/things", named, things)])
+    assert asked.permission.header == "Tenantry-Thing"
+
+
 def test_a_question_too_large_for_a_query_is_a_post_that_reads() -> None:
     (asked,) = Table([declared("POST", "/things/find", READ, make, asks=True)])
     assert not asked.writes
