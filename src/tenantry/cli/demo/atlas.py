@@ -123,7 +123,7 @@ async def explained(stage: Stage, _: Advance) -> Proved:
         ),
         _refused("Globex asks why", await world.globex.admin.ask(world.at, "POST", path, body), "forbidden"),
     ]
-    return Proved(drawn(said["explanation"], names), twins)
+    return Proved(f"Dan can_edit {PLAN}: denied\n{drawn(said['explanation'], names)}", twins)
 
 
 async def agents(stage: Stage, _: Advance) -> Proved:
