@@ -69,7 +69,7 @@ async def stocked(tenant: Tenant) -> dict[str, str]:
         jobs.add(w, made["job_id"], tenant.new("run"), "Nightly", made["user_id"], now_ms=now, ends_at_ms=later)
         applications.add(w, made["application_id"], NewApplication("App", ApplicationKind.FIRST_PARTY), now)
         resources.add(w, made["resource_id"], NewResource("API", "https://api.example/", ("read",)), now)
-        entries.enter(w, made["entry_id"], OPERATOR, "A ticket.", now_ms=now, ends_at_ms=now + 1_000)
+        entries.enter(w, made["entry_id"], OPERATOR, "A ticket.", now_ms=now, ends_at_ms=now + 60_000)
         keys.register(w, made["key_id"], made["service_id"], a_jwk(), now_ms=now)
         keys.register(w, made["agent_key_id"], made["agent_id"], a_jwk(), now_ms=now)
     async with tenant.begin() as w:
