@@ -1,4 +1,4 @@
-"""Notes, a small product: who calls is verified, and whether they may is asked, by tenantry-sdk. Needs `fastapi`, `uvicorn` and `tenantry-sdk`."""
+"""Notes, a small product: who calls is verified, and whether they may is asked. Needs `fastapi`, `uvicorn` and `tenantry-sdk`."""
 
 import json
 from collections.abc import AsyncIterator

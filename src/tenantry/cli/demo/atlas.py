@@ -1,6 +1,7 @@
 """The scenes of Atlas: a product, its customers, who may do what, and how access ends. Real servers, asked over HTTP."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,11 @@ async def product(stage: Stage, _: Advance) -> Proved:
     status, done = await world.apply(FILE)
     expect(status == 0, f"the file cannot be applied: {done}")
     world.application = done["applications"]["Atlas"]
-    again, changed = await world.apply(FILE)
-    expect(again == 0 and changed["steps"] == [], f"a second run changes something: {changed}")
     await world.hire()
     misspelled = stage.folder / "misspelled.yaml"
     misspelled.write_text(FILE.read_text().replace("redirect_uris:", "redirect_urls:"))
-    wrong, why = await world.apply(misspelled)
+    (again, changed), (wrong, why) = await asyncio.gather(world.apply(FILE), world.apply(misspelled))
+    expect(again == 0 and changed["steps"] == [], f"a second run changes something: {changed}")
     nobody = await asked(world.at, "GET", "/v1/applications")
     steps = ", ".join(f"{step['kind']} {step['name']}" for step in done["steps"])
     return Proved(
@@ -61,7 +61,6 @@ async def customers(stage: Stage, _: Advance) -> Proved:
     given(await agent.sign_in(world.at))
     thief = Caller(agent.issuer, acme.admin.id, agent.key)
     secret = await acme.admin.ask(world.at, "POST", f"/v1/workloads/{agent.id}/secrets", {})
-    alone = acme.admin
     bare = await agent.bare(
         world.at, "POST", f"/v1/stores/{acme.store}/check", _question(acme.people["Bob"], "can_read")
     )
@@ -69,9 +68,9 @@ async def customers(stage: Stage, _: Advance) -> Proved:
         f"2 organizations: {len(acme.people) + len(world.globex.people)} people, 2 groups, 2 services and 2 agents, all by HTTP",
         [
             _refused("a service that shows another's key", await thief.sign_in(world.at), "invalid_client"),
-            Twin("a secret for an agent, which has keys only", not secret.ok),
-            Twin("the agent's token without its key", bare.status == 401),
-            Twin("a customer's admin that begins an organization", not (await _begin(world, alone)).ok),
+            _refused("a secret for an agent, which has keys only", secret, "not_found"),
+            _refused("the agent's token without its key", bare, "invalid_token"),
+            _refused("a customer's admin that begins an organization", await _begin(world, acme.admin), "not_found"),
         ],
     )
 
@@ -103,7 +102,7 @@ async def decisions(stage: Stage, _: Advance) -> Proved:
     there = world.backend.within(Tenantry_Organization=acme.org)
     path = f"/stores/{acme.store.removeprefix('store_')}/write"
     wrote = await there.ask(world.at, "POST", path, {"writes": {"tuple_keys": [_tuple(gina, "owner")]}})
-    twins.append(Twin("Atlas's backend writes, which may only ask", not wrote.ok))
+    twins.append(_refused("Atlas's backend writes, which may only ask", wrote, "forbidden"))
     return Proved("Alice owns, Bob edits by his group, Dan reads, and comments once he is a reviewer", twins)
 
 
@@ -122,9 +121,9 @@ async def explained(stage: Stage, _: Advance) -> Proved:
             await backend.ask(world.at, "POST", path, body),
             "forbidden",
         ),
-        Twin("Globex asks why", not (await world.globex.admin.ask(world.at, "POST", path, body)).ok),
+        _refused("Globex asks why", await world.globex.admin.ask(world.at, "POST", path, body), "forbidden"),
     ]
-    return Proved(drawn(said["explanation"], names), twins)
+    return Proved(f"Dan can_edit {PLAN}: denied\n{drawn(said['explanation'], names)}", twins)
 
 
 async def agents(stage: Stage, _: Advance) -> Proved:
@@ -146,8 +145,8 @@ async def agents(stage: Stage, _: Advance) -> Proved:
         [
             Twin("Alice edits by the agent", not edit["allowed"]),
             Twin("Dan edits by the agent, and neither may", not above["allowed"] and len(above["said"]) > 1),
-            Twin("the agent writes tuples, as a writer beyond its ceiling", not wrote.ok),
-            Twin("the agent asks in Globex's store", not foreign.ok),
+            _refused("the agent writes tuples, as a writer beyond its ceiling", wrote, "forbidden"),
+            _refused("the agent asks in Globex's store", foreign, "forbidden"),
         ],
     )
 
@@ -178,7 +177,7 @@ async def attempts(stage: Stage, _: Advance) -> Proved:
         twins.append(Twin(f"Globex {name} of Acme's", not foreign.ok and same))
     entered = admin.within(Tenantry_Entry=acme.inside.entry)
     twins.append(
-        Twin("Globex enters by the operator's entry", not (await entered.ask(world.at, "GET", "/v1/users")).ok)
+        _refused("Globex enters by the operator's entry", await entered.ask(world.at, "GET", "/v1/users"), "denied")
     )
     return Proved(f"{len(tries)} attempts on Acme, each answered word for word as for an id that never was", twins)
 
@@ -218,7 +217,7 @@ async def ended(stage: Stage, _: Advance) -> Proved:
         f"receipt verified offline: {closed} of {len(receipt.items)} closed",
         [
             *(Twin(f"the leaver at server {n}", said.status == 401) for n, (_, said) in enumerate(found, 1)),
-            Twin("a token for the leaver, anew", not anew.ok),
+            _refused("a token for the leaver, anew", anew, "invalid_client"),
             Twin("a receipt with a word changed", _forged(document, keys)),
         ],
     )
@@ -237,18 +236,19 @@ async def logged(stage: Stage, _: Advance) -> Proved:
         return b"party.deactivated" in (folders[-1] / EVENTS).read_bytes()
 
     await stage.settled("a checkpoint covers the end of the leaver", whole, SEQUENCED_MS)
-    status, report = await ran("audit", "verify", str(folders[-1]))
-    expect(status == 0, f"the log cannot be verified: {report}")
-    file = folders[-1] / EVENTS
-    events = file.read_bytes()
+    events = (folders[-1] / EVENTS).read_bytes()
     for needed in (b"agent.", b"token.issued", world.operator.id.encode()):
         expect(needed in events, f"the log does not tell of {needed.decode()}")
-    file.write_bytes(events.replace(b"party.deactivated", b"party.reactivated"))
-    changed = (await ran("audit", "verify", str(file.parent)))[0]
-    file.write_bytes(events)
+    copy = stage.folder / "atlas-acme-changed"
+    shutil.copytree(folders[-1], copy)
+    (copy / EVENTS).write_bytes(events.replace(b"party.deactivated", b"party.reactivated"))
+    (status, report), (changed, found) = await asyncio.gather(
+        ran("audit", "verify", str(folders[-1])), ran("audit", "verify", str(copy))
+    )
+    expect(status == 0, f"the log cannot be verified: {report}")
     return Proved(
         f"{len(events.splitlines())} events of Acme: who entered, who came, what was given, who left",
-        [Twin("a log in which the leaver was let in again", changed != 0)],
+        [Twin("a log in which the leaver was let in again", changed != 0 and bool(found.get("kind")))],
     )
 
 

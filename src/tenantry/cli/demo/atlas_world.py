@@ -85,6 +85,13 @@ class World:
         """Run `tenantry apply` on a file; how it ended and what it said."""
         return await ran("apply", str(file), "--yes", "--config", str(self.config))
 
+    def why(self) -> str:
+        """The denial that was explained, as `tenantry check` is asked for it."""
+        dan, acme = self.acme.people["Dan"], self.acme
+        return (
+            f"{acme.store} user:{dan} can_edit document:plan --explain --organization {acme.org} --config {self.config}"
+        )
+
     async def hire(self) -> None:
         """Atlas's own backend: a service of the platform that asks, and no more, in the store that each customer has in Atlas."""
         self.backend = await self.service_of(self.operator, "Atlas")

@@ -34,7 +34,7 @@ PLAY = (
     ("A denial is explained", atlas.explained),
     ("An agent stays under its ceiling", atlas.agents),
     ("Nothing of Acme's exists for Globex", atlas.attempts),
-    ("A cut is refused by every server, and has a receipt", atlas.ended),
+    ("A leaver is refused by every server, with a receipt", atlas.ended),
     ("Acme's log tells it all, and is verified", atlas.logged),
 )
 """What is played, in order."""
@@ -88,7 +88,7 @@ async def _play(watcher: Told, *, stays: bool, screen: Screen | None = None) -> 
             if screen is not None:
                 screen.sum_up(played)
                 if stays and played.ok:
-                    screen.invite(stage.folder)
+                    screen.invite(stage.folder, stage.atlas.why())
                     await ended
     return played
 

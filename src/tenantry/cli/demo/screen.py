@@ -83,10 +83,11 @@ class Screen:
             if not twin.refused:
                 self.console.print(Text(f"  not refused: {twin.name}"))
 
-    def invite(self, folder: Path) -> None:
-        """Say what there is to look at, until Ctrl-C."""
+    def invite(self, folder: Path, question: str) -> None:
+        """Say what there is to look at, until Ctrl-C; `question` is what the command `check` can be asked."""
         self.console.print(f"\nEverything still runs; its files are in [bold]{folder}[/].", soft_wrap=True)
         self.console.print(f"Try: [bold]{escape(called())} audit verify {folder}/acme[/]", soft_wrap=True)
+        self.console.print(f"Or:  [bold]{escape(called())} check {escape(question)}[/]", soft_wrap=True)
         self.console.print("Ctrl-C ends it and removes them.")
 
     def _table(self) -> Table:
