@@ -10,7 +10,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import audit_append, audit_verify, following, postgres_sets, report, sqlite_sets, tokens
+from benchmarks import audit_append, audit_verify, following, http_check, postgres_sets, report, sqlite_sets, tokens
 from benchmarks.ground import Ground
 from benchmarks.measure import FULL, QUICK, Pace, Row, Skipped, machine
 
@@ -21,6 +21,7 @@ TOPICS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
     "following": following.rows,
     "verify": audit_verify.rows,
     "tokens": tokens.rows,
+    "http": http_check.rows,
 }
 app = cyclopts.App(name="python -m benchmarks", help=__doc__)
 

@@ -35,15 +35,17 @@ class Skipped(Exception):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How many rounds each side gets and how many seconds one lasts; `events` is how many the verifier reads."""
+    """How many rounds each side gets and how many seconds one lasts; `events` is how many the verifier reads,
+    `tuples` how many are decided over."""
 
     rounds: int
     seconds: float
     events: int
+    tuples: int
 
 
-FULL = Pace(rounds=7, seconds=1.0, events=1_000_000)
-QUICK = Pace(rounds=3, seconds=0.4, events=50_000)
+FULL = Pace(rounds=7, seconds=1.0, events=1_000_000, tuples=1_000_000)
+QUICK = Pace(rounds=3, seconds=0.4, events=50_000, tuples=100_000)
 
 
 def compared(name: str, ours: float, theirs: float, ratio: float, goal: float, note: str) -> Row:
