@@ -10,7 +10,19 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import audit_append, audit_verify, following, http_check, postgres_sets, report, sqlite_sets, tokens
+from benchmarks import (
+    audit_append,
+    audit_verify,
+    cut,
+    decisions,
+    following,
+    http_check,
+    postgres_sets,
+    report,
+    sqlite_sets,
+    start,
+    tokens,
+)
 from benchmarks.ground import Ground
 from benchmarks.measure import FULL, QUICK, Pace, Row, Skipped, machine
 
@@ -22,6 +34,9 @@ TOPICS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
     "verify": audit_verify.rows,
     "tokens": tokens.rows,
     "http": http_check.rows,
+    "decisions": decisions.rows,
+    "cut": cut.rows,
+    "start": start.rows,
 }
 app = cyclopts.App(name="python -m benchmarks", help=__doc__)
 

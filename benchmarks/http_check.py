@@ -89,7 +89,7 @@ def answered(load: Generator, what: Load, decisions: int = 1) -> Side:
 def _expect(done: Done, decisions: int) -> None:
     """Questions go round in their order, so that the share of those allowed is off by no more than what is under way."""
     wanted = done.answers * decisions / ALLOWED_ONE_IN
-    if abs(done.allowed - wanted) > CONNECTIONS:
+    if abs(done.allowed - wanted) > CONNECTIONS * decisions:
         raise AssertionError(f"{done.allowed} of {done.answers * decisions} were allowed")
 
 

@@ -4,8 +4,10 @@
 """
 
 import asyncio
+import functools
 import itertools
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -15,6 +17,9 @@ import msgspec
 import uvloop
 
 CONNECTIONS = 16
+COME_BACK_S = 0.1
+"""When a question is asked again that a server was too busy for."""
+
 ANSWER_S = 20
 """How long the last answers, among them the first question's of a store that is being read, may take."""
 
@@ -28,33 +33,38 @@ class Load(msgspec.Struct, frozen=True):
     bodies: list[str]
     seconds: float
     connections: int = CONNECTIONS
+    once: bool = False
+    """Whether each body is sent once, instead of round and round."""
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What came of it: answers of status 200, and how many held each of `"allowed":true` and nothing of the kind."""
+    """What came of it: answers of status 200, how many decisions in them were a yes, how often the server said 503."""
 
     answers: int
     allowed: int
+    busy: int
     seconds: float
 
 
 class Refused(Exception):
-    """An answer that is no 200."""
+    """An answer that is neither 200 nor 503."""
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, requests: Iterator[bytes], until: float) -> None:
+    """One connection, from its first request on; `left` is what a server that closed it was too busy for."""
+
+    def __init__(self, first: bytes, requests: Iterator[bytes], until: float, counts: Counter[str]) -> None:
+        self._request = first
         self._requests = requests
         self._until = until
+        self._counts = counts
         self._buffer = b""
         self._transport: Any = None
-        self.answers = 0
-        self.allowed = 0
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:  # uvloop's are of no class of asyncio's
         self._transport = transport
-        transport.write(next(self._requests))
+        transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer = buffer = self._buffer + data
@@ -65,25 +75,42 @@ class _Connection(asyncio.Protocol):
         size = head + 4 + int(buffer[place : buffer.index(b"\r\n", place)])
         if len(buffer) < size:
             return
-        if not buffer.startswith(b"HTTP/1.1 200"):
-            self._end(Refused(buffer[:2_000].decode("latin-1")))
-            return
-        self.answers += 1
-        self.allowed += buffer.count(b'"allowed":true', head)
         self._buffer = buffer[size:]
-        if perf_counter() < self._until:
-            self._transport.write(next(self._requests))
+        if buffer.startswith(b"HTTP/1.1 200"):
+            self._counts["answers"] += 1
+            self._counts["allowed"] += buffer.count(b'"allowed":true', head)
+            self._next()
+        elif buffer.startswith(b"HTTP/1.1 503"):
+            self._counts["busy"] += 1
+            self._end(self._request)
         else:
-            self._end(None)
+            self._end(Refused(buffer[:2_000].decode("latin-1")))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc or Refused("The connection was closed."))
 
-    def _end(self, error: Exception | None) -> None:
-        if self._transport is not None:
-            self._transport.close()
+    def _next(self) -> None:
+        self._request = next(self._requests, b"") if perf_counter() < self._until else b""
+        if self._request:
+            self._transport.write(self._request)
+        else:
+            self._end(b"")
+
+    def _end(self, left: bytes | Exception) -> None:
         if not self.ended.done():
-            self.ended.set_exception(error) if error else self.ended.set_result(None)
+            self.ended.set_exception(left) if isinstance(left, Exception) else self.ended.set_result(left)
+            self._transport.close()
+
+
+async def _client(port: int, requests: Iterator[bytes], until: float, counts: Counter[str]) -> None:
+    """Ask over one connection, and over another one after the server was too busy."""
+    request, loop = next(requests, b""), asyncio.get_running_loop()
+    while request:
+        connecting = loop.create_connection(functools.partial(_Connection, request, requests, until, counts), "127.0.0.1", port)
+        _, connection = await connecting
+        request = await connection.ended
+        if request:
+            await asyncio.sleep(COME_BACK_S)
 
 
 async def _run(load: Load) -> Done:
@@ -92,16 +119,11 @@ async def _run(load: Load) -> Done:
         f"POST {load.path} HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
         for body in load.bodies
     ]
-    turns, loop, began = itertools.cycle(requests), asyncio.get_running_loop(), perf_counter()
-    made: list[_Connection] = []
-    for _ in range(load.connections):
-        _, one = await loop.create_connection(
-            lambda: _Connection(turns, began + load.seconds), "127.0.0.1", load.port
-        )
-        made.append(one)
-    await asyncio.gather(*(one.ended for one in made))
-    took = perf_counter() - began
-    return Done(sum(one.answers for one in made), sum(one.allowed for one in made), took)
+    turns, counts = iter(requests) if load.once else itertools.cycle(requests), Counter[str]()
+    began = perf_counter()
+    until = began + load.seconds
+    await asyncio.gather(*(_client(load.port, turns, until, counts) for _ in range(load.connections)))
+    return Done(counts["answers"], counts["allowed"], counts["busy"], perf_counter() - began)
 
 
 class Generator:

@@ -20,6 +20,7 @@ from tenantry.core.clock import Clock, iso
 from tenantry.core.text import display
 
 QUEUE_MAX_LINES = 10_000
+WRITE_MAX_LINES = 256
 CLOSE_S = 2.0
 """How long the end of the process waits for whoever reads the log."""
 
@@ -32,13 +33,16 @@ _SECRETS = re.compile(
 
 
 class Sink:
-    """Lines to a stream, written by a thread of its own, which alone counts what it could not write; whoever logs counts the rest."""
+    """Lines to a stream, written by a thread of its own, which alone counts what it could not write and sees the end; whoever logs counts
+    the rest.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(QUEUE_MAX_LINES)
         self._refused = 0
         self._unwritten = 0
+        self._ended = False
         self._thread = threading.Thread(target=self._write_for_ever, name="tenantry-log", daemon=True)
         self._thread.start()
 
@@ -67,14 +71,26 @@ class Sink:
         self._thread.join(CLOSE_S)
 
     def _write_for_ever(self) -> None:
-        while (line := self._lines.get()) is not None:
+        while lines := self._taken():
             try:
-                self._stream.write(line + "\n")
+                self._stream.write("".join(f"{line}\n" for line in lines))
                 self._stream.flush()
             except (OSError, ValueError):  # a full disk, a reader that is gone, a stream that was closed
-                self._unwritten += 1
+                self._unwritten += len(lines)
             finally:
-                self._lines.task_done()
+                for _ in lines:
+                    self._lines.task_done()
+
+    def _taken(self) -> list[str]:
+        """What waits, in one go: each write takes the interpreter from whoever answers requests. Nothing at the end."""
+        lines: list[str] = []
+        while not self._ended and len(lines) < WRITE_MAX_LINES and (not lines or not self._lines.empty()):
+            line = self._lines.get()
+            if line is None:
+                self._ended = True
+            else:
+                lines.append(line)
+        return lines
 
 
 class _Lines:
