@@ -1,7 +1,7 @@
 """What is decided about: documents in folders in folders, groups on the upper ones, people in the groups.
 
-Every answer lies four tuples deep: a document's folder, that folder's folder, a group that sees it, a member. The shape is the same at every
-size; there are only more of everything. One question in five is allowed.
+Every answer lies four tuples deep: a document's folder, that folder's folder, a group that sees it, a member. The shape is the
+same at every size; there are only more of everything. One question in five is allowed.
 """
 
 import random
@@ -66,7 +66,7 @@ class Corpus(msgspec.Struct, frozen=True):
 
     def questions(self, count: int) -> list[Fact]:
         """Questions about documents chosen by lot; one in five asks for a member, the others for members of another branch."""
-        lot = random.Random(self.tuples)  # noqa: S311 - a benchmark's corpus is no secret
+        lot = random.Random(self.tuples)
         asked: list[Fact] = []
         for number in range(count):
             branch, folder, document = lot.randrange(self.branches), lot.randrange(FOLDERS), lot.randrange(DOCUMENTS)

@@ -48,7 +48,11 @@ class Ground:
         self._made += 1
         folder = self.folder / str(self._made)
         folder.mkdir()
-        database = sqlite_database(folder) if engine == "sqlite" else postgres_database(self._cluster_of(), f"bench_{self._made}")
+        database = (
+            sqlite_database(folder)
+            if engine == "sqlite"
+            else postgres_database(self._cluster_of(), f"bench_{self._made}")
+        )
         config = configured(database, folder / "state", development=False)
         await set_up(config, rooms=(*ALL_ROOMS, *extra))
         return config

@@ -1,6 +1,6 @@
 """A load generator in a process of its own: connections that are kept alive, each with one request under way.
 
-    python -m benchmarks.load    reads a `Load` a line, answers with a `Done` a line, ends with its input
+python -m benchmarks.load reads a `Load` a line, answers with a `Done` a line, ends with its input
 """
 
 import asyncio
@@ -106,7 +106,9 @@ async def _client(port: int, requests: Iterator[bytes], until: float, counts: Co
     """Ask over one connection, and over another one after the server was too busy."""
     request, loop = next(requests, b""), asyncio.get_running_loop()
     while request:
-        connecting = loop.create_connection(functools.partial(_Connection, request, requests, until, counts), "127.0.0.1", port)
+        connecting = loop.create_connection(
+            functools.partial(_Connection, request, requests, until, counts), "127.0.0.1", port
+        )
         _, connection = await connecting
         request = await connection.ended
         if request:

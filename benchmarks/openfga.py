@@ -1,8 +1,9 @@
-"""A check against OpenFGA's, for each second of processor time that the server takes: the same model, tuples, questions and load generator.
+"""A check against OpenFGA's, for each second of processor time that the server takes: the same model, tuples, questions and load
+generator.
 
-OpenFGA runs over PostgreSQL on this machine, its caches off as they are by default; what PostgreSQL itself takes is not counted against it.
-It keeps no log of decisions and, as it runs here, authenticates nobody. It is found as `openfga` on the path; where the Go toolchain is, it is
-built by `go install github.com/openfga/openfga/cmd/openfga@latest`.
+OpenFGA runs over PostgreSQL on this machine, its caches off as they are by default; what PostgreSQL itself takes is not counted
+against it. It keeps no log of decisions and, as it runs here, authenticates nobody. It is found as `openfga` on the path; where
+the Go toolchain is, it is built by `go install github.com/openfga/openfga/cmd/openfga@latest`.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from itertools import islice
 
 import httpx2
 import msgspec
+import psycopg.conninfo
 
 from benchmarks.corpus import ALLOWED_ONE_IN, MODEL, Corpus
 from benchmarks.ground import Ground
@@ -42,7 +44,7 @@ async def rows(ground: Ground) -> list[Row]:
     program = shutil.which("openfga")
     if program is None:
         raise Skipped("no `openfga` on the path: go install github.com/openfga/openfga/cmd/openfga@latest")
-    corpus, url = Corpus(TUPLES), ground.empty_database("openfga")
+    corpus, url = Corpus(TUPLES), _url(ground.empty_database("openfga"))
     house = await furnished(ground.folder / "openfga", corpus)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(house.config))
@@ -84,15 +86,16 @@ class _Peer(msgspec.Struct, frozen=True):
 async def _openfga(program: str, url: str) -> AsyncIterator[_Peer]:
     """OpenFGA over an empty database, for the block."""
     given = ("--datastore-engine", "postgres", "--datastore-uri", url)
-    quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
-    migrating = await asyncio.create_subprocess_exec(program, "migrate", *given, **quiet)
+    quiet = asyncio.subprocess.DEVNULL
+    migrating = await asyncio.create_subprocess_exec(program, "migrate", *given, stdout=quiet, stderr=quiet)
     if await migrating.wait():
         raise Skipped("OpenFGA cannot migrate its database here")
     port, inner = _free(), _free()
     process = await asyncio.create_subprocess_exec(
         *(program, "run", *given, "--http-addr", f"127.0.0.1:{port}", "--grpc-addr", f"127.0.0.1:{inner}"),
         *("--playground-enabled=false", "--metrics-enabled=false", "--log-level", "none"),
-        **quiet,
+        stdout=quiet,
+        stderr=quiet,
         env={**os.environ, "OPENFGA_TELEMETRY_ENABLED": "false"},
     )
     try:
@@ -118,6 +121,12 @@ async def _filled(port: int, corpus: Corpus) -> str:
 
         await asyncio.gather(*(write() for _ in range(WRITERS)))
     return store
+
+
+def _url(conninfo: str) -> str:
+    """What libpq takes, as the URL that Go's driver takes."""
+    given = psycopg.conninfo.conninfo_to_dict(conninfo)
+    return f"postgres://{given['user']}@localhost/{given['dbname']}?host={given['host']}&sslmode=disable"
 
 
 def _free() -> int:
