@@ -17,6 +17,7 @@ from benchmarks import (
     decisions,
     following,
     http_check,
+    openfga,
     postgres_sets,
     report,
     sqlite_sets,
@@ -35,6 +36,7 @@ TOPICS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
     "tokens": tokens.rows,
     "http": http_check.rows,
     "decisions": decisions.rows,
+    "openfga": openfga.rows,
     "cut": cut.rows,
     "start": start.rows,
 }

@@ -1,7 +1,7 @@
 """The ceiling of a check over HTTP: a bare ASGI handler under uvicorn, set up as the server's own, that decides over plain sets.
 
-It reads the same JSON, looks the caller up in a dictionary by the whole `Authorization` header, and walks sets of subjects by object and
-relation, for this corpus's model alone. It validates, authorizes, records and logs nothing.
+It reads the same JSON, looks the caller up in a dictionary by the whole `Authorization` header, and walks sets of subjects by
+object and relation, for this corpus's model alone. It validates, authorizes, records and logs nothing.
 """
 
 import sys

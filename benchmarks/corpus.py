@@ -1,7 +1,7 @@
 """What is decided about: documents in folders in folders, groups on the upper ones, people in the groups.
 
-Every answer lies four tuples deep: a document's folder, that folder's folder, a group that sees it, a member. The shape is the same at every
-size; there are only more of everything. One question in five is allowed.
+Every answer lies four tuples deep: a document's folder, that folder's folder, a group that sees it, a member. The shape is the
+same at every size; there are only more of everything. One question in five is allowed.
 """
 
 import random

@@ -1,6 +1,6 @@
 """What deciding costs by itself, in one process and without HTTP: at a million tuples against ten thousand, and a list against a check.
 
-Both sizes have the same shape, and every answer lies four tuples deep. What is compared with a bound stands as `theirs`; ratio = bound / ours.
+Both sizes have the same shape, and every answer lies four tuples deep. The bound stands as `theirs`; ratio = bound / ours.
 """
 
 from itertools import cycle, islice
@@ -63,7 +63,7 @@ async def rows(ground: Ground) -> list[Row]:
             few * GROWTH_MAX,
             few * GROWTH_MAX / many,
             1,
-            f"µs at {ground.pace.tuples:,} tuples; theirs is {GROWTH_MAX} × what a check takes at {SMALL:,}, ratio = bound / ours; {shape}",
+            f"µs at {ground.pace.tuples:,} tuples; theirs is {GROWTH_MAX} x what a check takes at {SMALL:,}, ratio = bound / ours; {shape}",
         ),
         compared(
             f"Decisions: first {FIRST} objects of a list",
@@ -71,7 +71,7 @@ async def rows(ground: Ground) -> list[Row]:
             many * LIST_MAX_CHECKS,
             many * LIST_MAX_CHECKS / listed,
             1,
-            f"µs at {ground.pace.tuples:,} tuples; theirs is {LIST_MAX_CHECKS} × one check, ratio = bound / ours; {shape}",
+            f"µs at {ground.pace.tuples:,} tuples; theirs is {LIST_MAX_CHECKS} x one check, ratio = bound / ours; {shape}",
         ),
     ]
 

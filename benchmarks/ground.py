@@ -19,7 +19,7 @@ from tenantry.journal import Journal, WriteSet
 from tenantry.journal.compose import compose
 from tenantry.journal.event import Origin
 from tenantry.journal.pulse import Pulse
-from tenantry.store import Database, Engine, Schema, Step, open_store
+from tenantry.store import Engine, Schema, Step, open_store
 from tests.stand.databases import postgres_database, sqlite_database
 from tests.stand.nodes import ALL_ROOMS, configured
 
@@ -48,18 +48,32 @@ class Ground:
         self._made += 1
         folder = self.folder / str(self._made)
         folder.mkdir()
-        database = sqlite_database(folder) if engine == "sqlite" else self._postgres()
+        database = (
+            sqlite_database(folder)
+            if engine == "sqlite"
+            else postgres_database(self._cluster_of(), f"bench_{self._made}")
+        )
         config = configured(database, folder / "state", development=False)
         await set_up(config, rooms=(*ALL_ROOMS, *extra))
         return config
 
-    def _postgres(self) -> Database:
+    def empty_database(self, name: str) -> str:
+        """An empty database of the cluster, for a peer: what it connects with.
+
+        Raises:
+            Skipped: PostgreSQL is not installed.
+        """
+        cluster = self._cluster_of()
+        cluster.create_database(name)
+        return cluster.conninfo(database=name)
+
+    def _cluster_of(self) -> Cluster:
         if self._cluster is None:
             try:
                 self._cluster = self._held.enter_context(Cluster(fsync=True))
             except ClusterError as error:
                 raise Skipped(f"no PostgreSQL: {error}") from error
-        return postgres_database(self._cluster, f"bench_{self._made}")
+        return self._cluster
 
 
 class Writing(msgspec.Struct, frozen=True, eq=False):

@@ -1,6 +1,8 @@
-"""A whole deployment to measure: `tenantry serve` in a process of its own over SQLite, an organization whose service has a token, a store.
+"""A whole deployment to measure: `tenantry serve` in a process of its own over SQLite, an organization whose service has a token, a
+store.
 
-Organization, service, store and model are made over the interface; tuples and users, of which there are too many for that, by the write path.
+Organization, service, store and model are made over the interface; tuples and users, of which there are too many for that, by the
+write path.
 """
 
 import asyncio
@@ -105,7 +107,9 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         said: dict[str, Any] = msgspec.json.decode(await process.stdout.readline())
         port = int(said["listening"][0].rpartition(":")[2])
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            while (await client.get("/health/ready")).status_code != 200:
+            while True:
+                if (await client.get("/health/ready")).status_code == 200:
+                    break
                 await asyncio.sleep(0.005)
         yield Server(process.pid, port, perf_counter() - began)
     finally:
@@ -116,9 +120,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
 
 async def furnished(folder: Path, corpus: Corpus, *, people: int = 0) -> House:
     """Set a deployment up in a folder, and fill it."""
-    folder.mkdir()
-    config = configured(sqlite_database(folder), folder / "state", development=False)
-    config = msgspec.structs.replace(config, http=HttpConfig(listen="127.0.0.1:0"))
+    config = _config(folder)
     await set_up(config, rooms=ROOMS)
     async with serving(config):
         house = await _founded(config, corpus)
@@ -131,10 +133,15 @@ async def furnished(folder: Path, corpus: Corpus, *, people: int = 0) -> House:
         await engine.close()
 
 
+def _config(folder: Path) -> Config:
+    folder.mkdir()
+    config = configured(sqlite_database(folder), folder / "state", development=False)
+    return msgspec.structs.replace(config, http=HttpConfig(listen="127.0.0.1:0"))
+
+
 async def _founded(config: Config, corpus: Corpus) -> House:
     """An organization, and in it a service with the administrator's role and a store with the corpus's model."""
-    socket = beside(Path(config.database.file).absolute())
-    transport = httpx2.AsyncHTTPTransport(uds=str(socket))
+    transport = httpx2.AsyncHTTPTransport(uds=str(beside(Path(config.database.file))))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as console:
 
         async def post(path: str, body: object, method: str = "POST") -> dict[str, Any]:

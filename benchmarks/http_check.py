@@ -1,8 +1,8 @@
 """A decision over HTTP: against a bare handler that walks plain sets, in a batch against one by one, a list against one check.
 
-Ours is `tenantry serve` over SQLite in a process of its own: it verifies the caller's access token, asks its own model whether the service may
-check in this store, decides, records the decision and logs the request. Theirs is `benchmarks.bare`. Both are asked the same questions, with
-the same headers, by one load generator in a third process.
+Ours is `tenantry serve` over SQLite in a process of its own: it verifies the caller's access token, asks its own model whether
+the service may check in this store, decides, records the decision and logs the request. Theirs is `benchmarks.bare`. Both are
+asked the same questions, with the same headers, by one load generator in a third process.
 """
 
 import asyncio

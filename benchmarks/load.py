@@ -1,6 +1,6 @@
 """A load generator in a process of its own: connections that are kept alive, each with one request under way.
 
-python -m benchmarks.load    reads a `Load` a line, answers with a `Done` a line, ends with its input
+python -m benchmarks.load reads a `Load` a line, answers with a `Done` a line, ends with its input
 """
 
 import asyncio
@@ -20,7 +20,7 @@ CONNECTIONS = 16
 COME_BACK_S = 0.1
 """When a question is asked again that a server was too busy for."""
 
-ANSWER_S = 20
+ANSWER_S = 120
 """How long the last answers, among them the first question's of a store that is being read, may take."""
 
 

@@ -4,6 +4,7 @@ The part after the prefix is 26 characters and a valid ULID: it sorts by time an
 An id has one spelling; any other spelling is an unknown id (`NotFound`), never a second name for the same thing.
 """
 
+import re
 import secrets
 import threading
 
@@ -91,7 +92,7 @@ def parse(prefix: str, text: str) -> str:
 
 def is_ulid(text: str) -> bool:
     """Whether `text` is 26 upper-case Crockford characters that fit into 128 bits."""
-    return len(text) == LENGTH and text[0] <= "7" and all(c in _VALUES for c in text)
+    return _ULID.fullmatch(text) is not None
 
 
 def ulid(identifier: str) -> str:
@@ -105,4 +106,4 @@ def _encode(value: int) -> str:
 
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _SHIFTS = range(120, -1, -10)
-_VALUES = {character: value for value, character in enumerate(ALPHABET)}
+_ULID = re.compile(f"[0-7][{ALPHABET}]{{{LENGTH - 1}}}")

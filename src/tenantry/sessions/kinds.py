@@ -3,6 +3,7 @@
 A room that keeps a kind of branch says what lies directly below others, and on what path one stands. Nothing here knows their tables.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -150,4 +151,7 @@ class Kinds:
                 for credential in page:
                     yield credential
                 after = page[-1].id
+                await asyncio.sleep(
+                    0
+                )  # a read of SQLite is done on the loop: others come between, the lease's renewal first
                 page = await kind.children(reads, parents, after, at_ms) if len(page) == PAGE_ROWS else ()
