@@ -52,7 +52,7 @@ BATCH_MAX_CHECKS = 50
 """Questions of one batch (OpenFGA: 50)."""
 
 BATCH_MAX_S = 0.5
-"""How long one batch may be decided, in seconds of the processor; what is left of it then has no answer. Nothing else is answered meanwhile."""
+"""How long one batch may be decided, in seconds of the processor, for nothing else is answered meanwhile; what is left has no answer."""
 
 LIST_MAX = 1_000
 """What one list may hold; a longer one is an error (OpenFGA: 1,000)."""
