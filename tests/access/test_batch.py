@@ -2,9 +2,10 @@
 
 import pytest
 
+from tenantry.access import batch
 from tenantry.access.batch import Item, check_all
 from tenantry.access.check import check
-from tenantry.access.errors import AccessError, ConditionFailed, DepthExceeded
+from tenantry.access.errors import AccessError, ConditionFailed, DepthExceeded, TooComplex
 from tenantry.access.limits import BATCH_MAX_CHECKS, HOPS_MAX
 from tests.access.store import Store, key, keys
 
@@ -114,3 +115,12 @@ def test_acc_21_a_batch_is_bounded(store: Store) -> None:
     assert len(check_all(store.plan, store.graph, items[:-1])) == BATCH_MAX_CHECKS
     with pytest.raises(AccessError, match="maximum allowed is 50"):
         check_all(store.plan, store.graph, items)
+
+
+def test_what_a_batch_had_no_time_for_is_no_yes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [Item(name, key("doc:1#viewer@user:anne")) for name in ("first", "second")]
+    assert list(check_all(store.plan, store.graph, items).values()) == [True, True]
+    monkeypatch.setattr(batch, "BATCH_MAX_S", -1.0)
+    answers = check_all(store.plan, store.graph, items)
+    assert answers["first"] is True
+    assert isinstance(answers["second"], TooComplex)

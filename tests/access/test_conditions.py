@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tenantry.access.check import check
 from tenantry.access.closure import Outcome
 from tenantry.access.errors import (
     AccessError,
@@ -22,8 +23,10 @@ from tenantry.access.limits import (
     CONDITION_MAX_BYTES,
     CONDITION_MAX_PARAMETERS,
     CONTEXT_MAX_BYTES,
+    DECISION_MAX_EVALUATIONS,
     MODEL_MAX_CONDITIONS,
 )
+from tenantry.access.tuples import RelationshipCondition, TupleKey
 from tests.access.store import Store, key, keys, plan_of
 
 DOCS = """
@@ -148,6 +151,35 @@ def test_acc_13_what_could_cost_too_much_is_not_evaluated(expression: str, value
     parameters = "x: list<string>" if "a + b" not in expression else "x: list<int>"
     with pytest.raises(ConditionFailed, match="cost_exceeded"):
         asked(parameters, expression, {"x": value})
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_acc_13_one_decision_evaluates_so_many_conditions_and_no_more(more: int) -> None:
+    """ACC-13: many conditions that each cost little hold nobody else up either."""
+    model = """
+type user
+type team
+  relations
+    define member: [user]
+type doc
+  relations
+    define viewer: [team#member with it]
+condition it(x: int, y: int) {
+  x == y
+}
+"""
+    store = Store(model)
+    for number in range(DECISION_MAX_EVALUATIONS + more):
+        team = f"team:{number}"
+        store.graph.add(key(f"{team}#member@user:anne"))
+        condition = RelationshipCondition("it", f'{{"x":{number}}}')
+        store.graph.add(TupleKey(f"{team}#member", "viewer", "doc:1", condition))
+    question = key("doc:1#viewer@user:anne")
+    if not more:
+        assert not check(store.plan, store.graph, question, (), {"y": -1})
+        return
+    with pytest.raises(ConditionFailed, match="cost_exceeded"):
+        check(store.plan, store.graph, question, (), {"y": -1})
 
 
 def test_acc_13_an_ordinary_list_is_searched() -> None:

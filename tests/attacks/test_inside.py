@@ -63,6 +63,20 @@ async def test_an_operators_entry_is_over_once_the_organization_has_cut_it(serve
     assert refused.json()["code"] == "entry_over"
 
 
+async def test_a_token_that_is_not_for_entering_is_not_taken_inside(server: Whole) -> None:
+    acme, console = await server.found("Acme"), server.console
+    service = (await console.post("/v1/services", json={"name": "support"})).json()["id"]
+    secret = (await console.post(f"/v1/workloads/{service}/secrets", json={})).json()["secret"]
+    assert (await console.put(f"/v1/roles/admin/holders/{service}")).status_code == 204
+    operator = Service(server, service, secret)
+    entering = f"/v1/organizations/{acme.org}/entries"
+    entry = await server.client.post(entering, json={"reason": "help"}, headers=await operator.token())
+    inside = {"Tenantry-Entry": f"{acme.org}/{entry.json()['id']}"}
+    for scope, status in (("can_read_users can_enter_organizations", 200), ("can_read_users", 403)):
+        listed = await server.client.get("/v1/users", headers=await operator.token(scope=scope) | inside)
+        assert listed.status_code == status, listed.text
+
+
 async def test_an_operator_is_not_in_an_organization_that_was_deleted(server: Whole) -> None:
     acme = await server.found("Acme")
     assert (await acme.ask("POST", "/v1/groups", json={"name": "before"})).status_code == 201

@@ -84,6 +84,12 @@ async def test_an_organizations_own_verifier_takes_its_tokens_and_no_others(here
         assert (await own.verify(tokens[0])).organization == acme.id
         with pytest.raises(sdk.WrongOrganization):
             await own.verify(tokens[1])
+        here.towards.lost = "/"
+        async with asyncio.timeout(2):
+            while own.feed.holds():
+                await here.woods.node.engine.changed(0.02)
+        with pytest.raises(sdk.WrongOrganization):  # whatever the server would say of the token
+            await own.verify(tokens[1])
 
 
 async def test_ops_09_a_verifier_that_is_cut_off_stops_saying_yes_and_says_yes_again(

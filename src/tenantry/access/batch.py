@@ -5,15 +5,16 @@ and keeps none of the others from theirs.
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from tenantry.access.check import holds
 from tenantry.access.conditions import encoded
-from tenantry.access.errors import AccessError
+from tenantry.access.errors import AccessError, TooComplex
 from tenantry.access.graph import Graph
-from tenantry.access.limits import BATCH_MAX_CHECKS
+from tenantry.access.limits import BATCH_MAX_CHECKS, BATCH_MAX_S
 from tenantry.access.plan import Plan
 from tenantry.access.question import Goal, Seeker, View, admit_object, admit_subject, goal_of, seeker_of
 from tenantry.access.tuples import TupleKey
@@ -66,8 +67,11 @@ class _Asked:
         self.graph = graph
         self.views: dict[tuple[tuple[TupleKey, ...], bytes], View] = {}
         self.seekers: dict[tuple[View, str], Seeker] = {}
+        self.until = time.thread_time() + BATCH_MAX_S
 
     def answer(self, item: Item) -> bool | AccessError:
+        if self.views and time.thread_time() > self.until:
+            return TooComplex(f"The batch takes longer than {BATCH_MAX_S:g} s: ask for less at once.")
         try:
             view = self.view(item)
             return holds(view, self.seeker(view, item.key.user), self.goal(view, item.key))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from tenantry.access.closure import Closure, Outcome
 from tenantry.access.errors import DepthExceeded, TooComplex
 from tenantry.access.graph import KIND_MASK, RELATION_MASK, WILDCARD, Graph, kind_of
-from tenantry.access.limits import DECISION_MAX_NODES, HOPS_MAX
+from tenantry.access.limits import DECISION_MAX_EVALUATIONS, DECISION_MAX_NODES, HOPS_MAX
 from tenantry.access.plan import AllOf, AnyOf, Assigned, Parents, Plan, Rule, Same, Without, leads, named
 from tenantry.access.question import Goal, Seeker, View, admit, goal_of, seeker_of
 from tenantry.access.tuples import RelationshipCondition, TupleKey
@@ -51,6 +51,7 @@ def holds(view: View, seeker: Seeker, goal: Goal) -> bool:
     found = view.known if view.known_of == seeker.node and len(view.known) <= DECISION_MAX_NODES else {}
     # Nothing is kept of a walk that gives up, for it leaves nodes open.
     view.known_of, view.known = seeker.node, {}
+    view.circumstances.limit(DECISION_MAX_EVALUATIONS)
     walk = _Walk(view, seeker, goal.rule, found)
     try:
         answer = walk.node(goal.node, goal.rule, HOPS_MAX, _FRAMES_MAX)

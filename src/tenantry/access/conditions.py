@@ -6,6 +6,7 @@ for `false`, and with errors as values: only `True` and `False` themselves are t
 """
 
 import importlib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ class Circumstances:
         LimitExceeded: the context is larger than a question's may be.
     """
 
-    __slots__ = ("_bytes", "_conditions", "_context", "_found")
+    __slots__ = ("_bytes", "_conditions", "_context", "_found", "_left")
 
     def __init__(self, conditions: Conditions, context: Mapping[str, object] | None = None) -> None:
         self._conditions = conditions
@@ -76,11 +77,21 @@ class Circumstances:
         if self._bytes > CONTEXT_MAX_BYTES:
             raise LimitExceeded(f"A context may have {CONTEXT_MAX_BYTES} bytes; this one has {self._bytes}.")
         self._found: dict[RelationshipCondition, bool | ConditionFailed] = {}
+        self._left = math.inf
+
+    def limit(self, most: int) -> None:
+        """Evaluate at most so many from here on; of a further one is said that it cannot be decided."""
+        self._left = most
 
     def weigh(self, given: RelationshipCondition) -> bool | ConditionFailed:
         """Whether the condition is met, or why that cannot be decided."""
         found = self._found.get(given)
         if found is None:
+            if self._left <= 0:
+                return ConditionFailed(
+                    "More conditions than one decision may evaluate would have to be (cost_exceeded)."
+                )
+            self._left -= 1
             try:
                 found = self._conditions.met(given, self._context, self._bytes)
             except ConditionFailed as error:

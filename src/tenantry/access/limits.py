@@ -22,6 +22,9 @@ CONTEXT_MAX_BYTES = 65_536
 CONDITION_MAX_COST = 500_000
 """What one evaluation may cost at the most, in units of at most 0.2 microseconds; OpenFGA's own limit is far below it."""
 
+DECISION_MAX_EVALUATIONS = 500
+"""How many conditions one decision may evaluate: an evaluation holds up everybody on the node for up to a millisecond."""
+
 REWRITE_MAX_DEPTH = 25
 """Parentheses within parentheses of one definition."""
 
@@ -47,6 +50,9 @@ DECISION_MAX_NODES = 100_000
 
 BATCH_MAX_CHECKS = 50
 """Questions of one batch (OpenFGA: 50)."""
+
+BATCH_MAX_S = 0.5
+"""How long one batch may be decided, in seconds of the processor, for nothing else is answered meanwhile; what is left has no answer."""
 
 LIST_MAX = 1_000
 """What one list may hold; a longer one is an error (OpenFGA: 1,000)."""

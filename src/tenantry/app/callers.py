@@ -129,7 +129,8 @@ class Callers:
         known = await self._known(asked)
         admitted = await self._within(asked, known.caller)
         permission = asked.route.permission
-        if known.verified is not None and known.verified.scope and permission.name not in known.verified.scope:
+        needed = {permission.name} | ({ENTER_ORGANIZATIONS.name} if ENTRY.lower() in asked.headers else set())
+        if known.verified is not None and known.verified.scope and not needed <= known.verified.scope:
             raise InsufficientScope
         on = await self._object(asked, admitted)
         if admitted.caller.org == admitted.within.org:

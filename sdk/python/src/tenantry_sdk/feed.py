@@ -93,10 +93,10 @@ class Feed:
         for known in (self._cuts, self._older):
             _refuse_cut(known.get(org), lineage.path, lineage.rev)
             _refuse_cut(known.get(_PLATFORM), lineage.platform_path, lineage.platform_rev)
-        if not self.holds() or (self._withheld and (org in self._withheld or _PLATFORM in self._withheld)):
-            raise Stale
         if self._organization not in (None, org):
             raise WrongOrganization
+        if not self.holds() or (self._withheld and (org in self._withheld or _PLATFORM in self._withheld)):
+            raise Stale
         if lineage.incarnation != self._incarnation:
             raise Ended
 
