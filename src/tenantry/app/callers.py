@@ -128,6 +128,7 @@ class Callers:
         """
         known = await self._known(asked)
         admitted = await self._within(asked, known.caller)
+        asked.hold(admitted.caller, admitted.within.org)
         permission = asked.route.permission
         needed = {permission.name} | ({ENTER_ORGANIZATIONS.name} if ENTRY.lower() in asked.headers else set())
         if known.verified is not None and known.verified.scope and not needed <= known.verified.scope:

@@ -77,6 +77,14 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
     request: str
     """Its id."""
 
+    hold: Callable[[Principal, str], None]
+    """Takes the place of a caller who proved itself, and of the organization that it asks about, before anything is read for it. Again, it
+    does nothing.
+
+    Raises:
+        TooManyAtOnce: one of them has none left.
+    """
+
 
 class Admitted(msgspec.Struct, frozen=True, eq=False):
     """Whoever may call, and the organization that its call is about."""
@@ -219,16 +227,36 @@ class Edge:
         if route.permission in (PUBLIC, CLIENT, INSIDE):
             return await self._run(request, served, typed, None)
         path = scope["raw_path"].decode("ascii", "replace")
-        asked = Asked(
-            route, typed, served.method, path, request.headers, served.address, arrived is LOCAL, served.request
-        )
-        admitted = await self._admit(asked)
-        served.caller = admitted.caller.id
-        try:
-            return await self._for(admitted, request, served, typed)
-        except TenantryError as error:
-            self._refused(admitted, error)
-            raise
+        with ExitStack() as held:
+            asked = Asked(
+                route=route,
+                values=typed,
+                method=served.method,
+                path=path,
+                headers=request.headers,
+                address=served.address,
+                local=arrived is LOCAL,
+                request=served.request,
+                hold=self._holding(held, route),
+            )
+            admitted = await self._admit(asked)
+            served.caller = admitted.caller.id
+            try:
+                asked.hold(admitted.caller, admitted.within.org)
+                return await self._for(admitted, request, served, typed)
+            except TenantryError as error:
+                self._refused(admitted, error)
+                raise
+
+    def _holding(self, held: ExitStack, route: Route) -> Callable[[Principal, str], None]:
+        """Takes a place in `held`, once; what is urgent needs none."""
+        waiting = [] if route.limits.urgent else [self._places]
+
+        def hold(caller: Principal, org: str) -> None:
+            while waiting:
+                held.enter_context(waiting.pop().taken(caller, org))
+
+        return hold
 
     async def _for(self, admitted: Admitted, request: Request, served: _Served, typed: Mapping[str, Any]) -> Any:
         """Answer somebody who was admitted, within the limits."""
@@ -238,10 +266,7 @@ class Edge:
             self._rates.take(((route.name, admitted.caller.org, served.caller), route.limits.rate))
         if route.answer is Stream:
             served.places.enter_context(self._open.taken(admitted.caller, admitted.within.org))
-        if route.limits.urgent:
-            return await self._run(request, served, typed, admitted)
-        with self._places.taken(admitted.caller, admitted.within.org):
-            return await self._run(request, served, typed, admitted)
+        return await self._run(request, served, typed, admitted)
 
     async def _run(self, request: Request, served: _Served, typed: Mapping[str, Any], admitted: Admitted | None) -> Any:
         """Decode what the route takes and call it."""
