@@ -33,7 +33,10 @@ class Operation(msgspec.Struct, frozen=True):
 
     success: int
     parameters: dict[str, dict[str, Any]]
-    """The schemas of the path's parameters."""
+    """The schemas of the parameters that name what it is about."""
+
+    in_header: frozenset[str]
+    """Those that are no part of the path."""
 
     query: dict[str, dict[str, Any]]
     media: str
@@ -75,14 +78,15 @@ def _operation(method: str, path: str, said: dict[str, Any]) -> Operation:
         permission=said["x-permission"],
         proves=bool(said["security"]),
         success=int(success),
-        parameters={one["name"]: one["schema"] for one in given if one["in"] == "path"},
+        parameters={one["name"]: one["schema"] for one in given if one["in"] in ("path", "header")},
+        in_header=frozenset(one["name"] for one in given if one["in"] == "header"),
         query={one["name"]: one["schema"] for one in given if one["in"] == "query"},
         media=next(iter(said["requestBody"]["content"])) if "requestBody" in said else "",
     )
 
 
 def values(operation: Operation, have: Mapping[str, str]) -> dict[str, str]:
-    """What the parameters of the path can be in an organization.
+    """What the parameters can be in an organization.
 
     Raises:
         KeyError: one is new here.
@@ -99,6 +103,8 @@ def _value(operation: Operation, name: str, have: Mapping[str, str]) -> str:
         return "checker"
     if operation.name == "veto_operator_entry":
         return have["second_entry_id"]
+    if name == "Tenantry-Store":
+        return have["store"]
     if name == "store_id":
         return have["store_id"] if operation.path.startswith("/v1/") else have["store"]
     if name in ("id", "authorization_model_id"):
@@ -121,6 +127,11 @@ def _bodies(have: Mapping[str, str], issuer: str) -> dict[str, dict[str, Any]]:
     key = {"user": "user:anne", "relation": "viewer", "object": "document:1"}
     of_model = {"authorization_model_id": have["model"]}
     listing = {"type": "document", "relation": "viewer", "user": "user:anne", **of_model}
+    evaluation = {
+        "subject": {"type": "user", "id": "anne"},
+        "action": {"name": "viewer"},
+        "resource": {"type": "document", "id": "1"},
+    }
     question = {"subject": "user:anne", "relation": "viewer", "object": "document:1", "model": have["model_id"]}
     return {
         "create_store": {"name": "other"},
@@ -140,6 +151,11 @@ def _bodies(have: Mapping[str, str], issuer: str) -> dict[str, dict[str, Any]]:
         },
         "write_assertions": {"assertions": [{"tuple_key": key, "expectation": True}]},
         "check_access": question,
+        "evaluate_access": evaluation,
+        "evaluate_accesses": evaluation,
+        "search_subjects": {**evaluation, "subject": {"type": "user"}},
+        "search_resources": {**evaluation, "resource": {"type": "document"}},
+        "search_actions": {name: evaluation[name] for name in ("subject", "resource")},
         "explain_access": question,
         "cut_branch": {"reason": "Because."},
         "issue_token": {
@@ -169,7 +185,7 @@ async def ask(
     client: httpx2.AsyncClient | None = None,
 ) -> Answer:
     """Ask an operation; where clients prove themselves in the body, nothing else proves them."""
-    headers = headers if operation.proves else {}
+    headers = {**(headers if operation.proves else {}), **{name: path[name] for name in operation.in_header}}
     if operation.name == "ping_feed":
         query = {"within_ms": "1000", **(query or {})}
     form = operation.media == "application/x-www-form-urlencoded"

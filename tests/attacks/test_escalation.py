@@ -36,7 +36,6 @@ async def test_acc_19_an_administrator_gives_no_role(acme: Home, role: str) -> N
     assert (await client.post("/v1/invitations", json=body | {"role": role}, headers=headers)).status_code == 400
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="who manages workloads may make a secret of an owner's")
 async def test_acc_19_an_administrator_makes_no_secret_of_a_service_that_owns(acme: Home) -> None:
     """ACC-19: whoever could make itself a credential of an owner's would be one."""
     _, headers = await somebody(acme, "admin")

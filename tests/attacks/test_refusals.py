@@ -12,7 +12,7 @@ from tests.stand.credentials import opened, resigned
 
 FOR_EVERYBODY = {
     *("live", "ready", "openapi", "problem", "receipt_keys"),
-    *("issue_token", "get_jwks", "get_authorization_server_metadata"),
+    *("issue_token", "get_jwks", "get_authorization_server_metadata", "get_authzen_configuration"),
 }
 ON_A_STORE = {
     "can_check": ("checker", ""),
@@ -65,7 +65,7 @@ async def test_each_operation_takes_who_has_its_permission_alone_and_refuses_who
 
 def _unknown(name: str, value: str) -> str:
     """Something that is not there, so that nothing is harmed; a store's permission is asked on the store itself."""
-    return value if name in ("store_id", "role", "tie", "number") else twin(value)
+    return value if name in ("store_id", "Tenantry-Store", "role", "tie", "number") else twin(value)
 
 
 async def _nobodies(house: House, acme: Home) -> dict[str, tuple[Headers, int]]:

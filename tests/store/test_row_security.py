@@ -155,8 +155,9 @@ def test_every_table_with_tenants_is_declared_one(superuser: psycopg.Connection)
 def test_ten_09_a_read_without_a_tenant_gives_no_row(guarded: Config, acme: str, read: Read[object]) -> None:
     """TEN-09: each registered read and each statement with no tenant set raises or finds nothing; never all rows."""
     with connected(guarded.database.app, None) as connection:
-        types = {str: "''", int: "0"}
-        args = ", ".join(["''", *(types[kind] for kind in read.args.values())])
+        types = {str: "''", int: "0", list: "ARRAY['x']::text[]", list[bytes]: "ARRAY['x']::bytea[]"}
+        given = ("'[]'" if name == "rows" else types[kind] for name, kind in read.args.items())
+        args = ", ".join(["''", *given])
         assert connection.execute(f"SELECT * FROM {read.function.name}({args})".encode()).fetchall() == []
 
 

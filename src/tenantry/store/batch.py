@@ -1,8 +1,8 @@
 """The batcher of a PostgreSQL node: one transaction for many sets that only record or touch ephemeral rows.
 
-Two batches are under way at a time: while one waits for the disk the other is worked out. Each takes half of what waits, so that those
-who are answered prepare their next while the other half runs. Programs that touch the same row never share a batch, so that each is
-decided by itself. A batch that one program spoils is taken apart and its programs run by themselves.
+While one batch is under way the next one gathers; it takes half of what waits, so that those who are answered prepare their next while
+the other half runs. Programs that touch the same row never share a batch, so that each is decided by itself. A batch that one program
+spoils is taken apart and its programs run by themselves.
 """
 
 import asyncio
@@ -21,9 +21,6 @@ from tenantry.store.sqlstate import RETRIED, RETRIES, of_the_database, refusal
 BATCH = 512
 """Sets of one transaction."""
 
-AT_ONCE = 2
-"""Batches under way."""
-
 FEW = 16
 """Sets that are not worth dividing: what a transaction costs by itself would be paid too often."""
 
@@ -40,11 +37,11 @@ class Batcher:
         self._waiting: Lanes[Waiting] = Lanes(QUEUE_MAX_SETS)
         self._some = asyncio.Event()
         self._closing = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to take programs."""
-        self._tasks = [asyncio.create_task(self._run_for_ever()) for _ in range(AT_ONCE)]
+        self._task = asyncio.create_task(self._run_for_ever())
 
     async def run(self, program: Program) -> Outcome:
         """Queue a program and wait for its own answer; see `Engine.run`."""
@@ -59,8 +56,8 @@ class Batcher:
         """Run what waits, then stop."""
         self._closing = True
         self._some.set()
-        for task in self._tasks:
-            await task
+        if self._task is not None:
+            await self._task
 
     async def _run_for_ever(self) -> None:
         while not (self._closing and not len(self._waiting)):

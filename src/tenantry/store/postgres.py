@@ -24,7 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from tenantry.core.errors import Unavailable, Unknown, Unsafe
 from tenantry.core.tasks import end
 from tenantry.store import fence
-from tenantry.store.batch import AT_ONCE, Batcher
+from tenantry.store.batch import Batcher
 from tenantry.store.engine import Place, Survey
 from tenantry.store.line import Line, hang_up
 from tenantry.store.program import Outcome, Program, Row
@@ -34,7 +34,7 @@ from tenantry.store.turns import Turns
 
 T = TypeVar("T")
 CONNECTIONS = 8
-"""Connections a node writes over as `app`, the batcher's beside them."""
+"""Connections a node writes over as `app`, the batcher's one beside them."""
 
 WORKING = 2
 """Connections a node does its duties over, as `worker`."""
@@ -106,7 +106,7 @@ class PostgresEngine:
 
     def __init__(self, urls: PostgresUrls) -> None:
         self._pools = {
-            "app": _pool(urls.app, CONNECTIONS + AT_ONCE),
+            "app": _pool(urls.app, CONNECTIONS + 1),
             "reading": _pool(urls.app, READING),
             "cuts": _pool(urls.app, CUTTING),
             "worker": _pool(urls.worker, WORKING),
