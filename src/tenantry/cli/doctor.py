@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tenantry.app.config import load
 from tenantry.cli.checks import Check, Status, examine
-from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer
+from tenantry.cli.output import DEFAULT_CONFIG, AsJson, ConfigPath, answer, counted
 
 COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
@@ -49,6 +49,6 @@ def _drawing(found: Examined) -> Callable[[Console], None]:
 
     def draw(console: Console) -> None:
         console.print(table)
-        console.print(f"{len(found.checks)} checks: {failed} failed, {warned} to look at.")
+        console.print(f"{counted(len(found.checks), 'check')}: {failed} failed, {warned} to look at.")
 
     return draw

@@ -86,7 +86,8 @@ def _table(kind: type[msgspec.Struct], path: str, variable: str) -> str:
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             below += f"\n## `[{name}]`\n\n{inspect.getdoc(field.type)}\n{_table(field.type, name + '.', environment)}"
             continue
-        default = "required" if field.required else "none" if field.default == "" else f"`{str(field.default).lower()}`"
+        unset = field.default_factory() if field.default is msgspec.NODEFAULT and not field.required else field.default
+        default = "required" if field.required else "none" if unset in ("", []) else f"`{str(unset).lower()}`"
         by = f"`{environment}`" if field.type is str else "—"
         rows.append(f"| `{field.name}` | {default} | {by} | {said[field.name]} |")
     return "\n| key | default | environment | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n" + below
