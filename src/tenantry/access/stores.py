@@ -94,14 +94,14 @@ class NoModel(AccessError):
 class Shipped(Denied):
     """The system store's model ships with the release, and its tuples are written by what they are about."""
 
-    code = "forbidden"
+    code = "system_store"
     sentence = "The system store is not written here: give and take roles instead."
 
 
 class NotYours(Denied):
     """The store's application belongs to another organization, which alone writes its model and moves the store."""
 
-    code = "forbidden"
+    code = "not_the_owner"
     sentence = "Only the application's owner writes its model and says which version a store has."
 
 

@@ -30,7 +30,7 @@ from tenantry.protection.places import Places
 from tenantry.protection.rates import Rates
 from tenantry.protection.sources import Network, client_of
 from tenantry.web import CLIENT, INSIDE, PUBLIC, Call, Dialect, Raw, Route, Stream, Table
-from tenantry.web.decoding import body_value, path_values, query_values
+from tenantry.web.decoding import body_value, path_values, query_values, refuse_credentials
 from tenantry.web.refusals import Malformed, TooSlow, Unauthenticated, WrongMedia
 
 UNDER_WAY_MAX = 1_024
@@ -216,6 +216,7 @@ class Edge:
             raise NotFound
         served.route = route
         _check_headers(request)
+        refuse_credentials(scope["query_string"])
         full = self._streams >= STREAMS_MAX if route.answer is Stream else self.under_way > UNDER_WAY_MAX
         if full and not route.limits.urgent:
             raise Unavailable(

@@ -38,16 +38,23 @@ def path_values(route: Route, values: list[str]) -> dict[str, Any]:
         raise NotFound from error
 
 
+def refuse_credentials(query: bytes) -> None:
+    """Whoever sent a credential in the address is told, whether or not it would have been admitted: it stands in logs now.
+
+    Raises:
+        TokenInUrl: the query holds one (RFC 6750, 5.3).
+    """
+    if _TOKEN.search(query):
+        raise TokenInUrl
+
+
 def query_values(route: Route, query: bytes) -> msgspec.Struct | None:
     """The query in its type.
 
     Raises:
-        TokenInUrl: it holds a credential (RFC 6750, 5.3).
         Malformed: it cannot be read, or gives a parameter twice.
         Invalid: the route takes none, a value is not of its type, one is missing or unknown.
     """
-    if _TOKEN.search(query):
-        raise TokenInUrl
     if route.query is None:
         # Beside a form a query could say a thing a second time, and who reads both might take the other.
         if query and (route.dialect is Dialect.PROBLEM or route.media is Media.FORM):
